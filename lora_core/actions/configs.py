@@ -1,0 +1,154 @@
+"""Configs as people handle them: presets, typed overrides, YAML both ways, differences. Reads no store."""
+
+import difflib
+from collections.abc import Iterable
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from lora_core.errors import ConfigError
+from lora_core.presets import Preset, find_preset
+from lora_core.presets import list_presets as _list_presets
+from lora_core.schema.config import TrainingConfig
+
+MAX_YAML_BYTES = 64 * 1024
+
+
+def list_presets() -> tuple[Preset, ...]:
+    """Return all presets in the order they are shown."""
+    return _list_presets()
+
+
+def config_from_preset(name: str, overrides: Iterable[str] = ()) -> TrainingConfig:
+    """Return a preset's config with `key=value` overrides applied.
+
+    Raises:
+        ConfigError: Unknown preset or key, or a value out of bounds.
+    """
+    return override_config(find_preset(name).config(), overrides)
+
+
+def override_config(config: TrainingConfig, overrides: Iterable[str]) -> TrainingConfig:
+    """Apply overrides such as `optimisation.learning_rate=1e-4`; values are read by the field's own type.
+
+    Raises:
+        ConfigError: Unknown key (the message names the closest one), or a value out of bounds.
+
+    >>> override_config(TrainingConfig(), ["adapter.rank=8"]).adapter.rank
+    8
+    """
+    changed = config.model_dump()
+    for override in overrides:
+        key, separator, value = override.partition("=")
+        if not separator:
+            raise ConfigError(f"{override!r} is not an override.", "Write it as key=value, such as adapter.rank=8.")
+        _place(changed, key.strip(), _read_value(value.strip()))
+    return _validate(changed)
+
+
+def config_to_yaml(config: TrainingConfig) -> str:
+    """Write a config as YAML, every field spelled out, in the schema's order."""
+    return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+
+
+def config_from_yaml(text: str) -> TrainingConfig:
+    """Read a config from YAML; fields left out keep their defaults.
+
+    Raises:
+        ConfigError: Not YAML, too long, an alias, an unknown key, or a value out of bounds; names line or field.
+    """
+    if len(text.encode()) > MAX_YAML_BYTES:
+        raise ConfigError("This file is too long for a training config.", f"The limit is {MAX_YAML_BYTES // 1024} kB.")
+    try:
+        content = yaml.load(text, Loader=_PlainLoader)  # noqa: S506 - a SafeLoader without aliases
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f"line {mark.line + 1}" if mark else "the file"
+        raise ConfigError(f"This is not valid YAML: {getattr(error, 'problem', error)} in {where}.") from error
+    except (ValueError, RecursionError) as error:
+        raise ConfigError(f"This YAML cannot be read: {error}.") from error
+    if not isinstance(content, dict):
+        raise ConfigError("A training config is a list of `key: value` pairs.", "Export one to see the form.")
+    return _validate(content)
+
+
+def diff_configs(before: TrainingConfig, after: TrainingConfig) -> dict[str, tuple[Any, Any]]:
+    """Return what differs as {dotted key: (before, after)}.
+
+    >>> diff_configs(TrainingConfig(), override_config(TrainingConfig(), ["adapter.rank=8"]))
+    {'adapter.rank': (32, 8)}
+    """
+    old, new = _flatten(before.model_dump(mode="json")), _flatten(after.model_dump(mode="json"))
+    return {key: (old.get(key), new.get(key)) for key in new if old.get(key) != new.get(key)}
+
+
+class _PlainLoader(yaml.SafeLoader):
+    """SafeLoader that refuses aliases, so a few lines cannot unfold into gigabytes."""
+
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        if self.check_event(yaml.events.AliasEvent):
+            event = self.peek_event()
+            raise yaml.composer.ComposerError(None, None, "aliases are not allowed", event.start_mark)
+        return super().compose_node(parent, index)
+
+
+def _validate(content: dict[str, Any]) -> TrainingConfig:
+    try:
+        return TrainingConfig.model_validate(content)
+    except ValidationError as error:
+        raise ConfigError(explain_validation(error)) from error
+
+
+def explain_validation(error: ValidationError) -> str:
+    """Put a validation error into one sentence a field, with dotted names and the closest known key."""
+    sentences = []
+    for problem in error.errors():
+        key = ".".join(str(part) for part in problem["loc"]) or "config"
+        if problem["type"] == "extra_forbidden":
+            sentences.append(f"{key} is not a field{_closest(key)}.")
+        else:
+            sentences.append(f"{key}: {problem['msg'][:1].lower()}{problem['msg'][1:]}.")
+    return " ".join(sentences)
+
+
+def _closest(key: str) -> str:
+    matches = difflib.get_close_matches(key, _field_names(TrainingConfig), n=1)
+    return f"; did you mean {matches[0]}?" if matches else ""
+
+
+def _field_names(model: type[BaseModel], prefix: str = "") -> list[str]:
+    names: list[str] = []
+    for name, field in model.model_fields.items():
+        nested = field.annotation
+        if isinstance(nested, type) and issubclass(nested, BaseModel):
+            names += _field_names(nested, f"{prefix}{name}.")
+        else:
+            names.append(f"{prefix}{name}")
+    return names
+
+
+def _place(content: dict[str, Any], key: str, value: Any) -> None:
+    if key not in _field_names(TrainingConfig):
+        raise ConfigError(f"{key!r} is not a field of the training config{_closest(key)}.")
+    *parents, last = key.split(".")
+    for parent in parents:
+        content = content[parent]
+    content[last] = value
+
+
+def _read_value(text: str) -> Any:
+    try:
+        return yaml.load(text, Loader=_PlainLoader)  # noqa: S506 - a SafeLoader without aliases
+    except (yaml.YAMLError, ValueError):
+        return text
+
+
+def _flatten(content: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in content.items():
+        if isinstance(value, dict):
+            flat |= _flatten(value, f"{prefix}{key}.")
+        else:
+            flat[f"{prefix}{key}"] = value
+    return flat

@@ -1,0 +1,103 @@
+"""Files on their way out of the studio: local copies for reading, zips and CSVs made while they are sent."""
+
+import csv
+import io
+import os
+import zipfile
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import BinaryIO, Protocol, runtime_checkable
+
+from lora_core.actions.workspace import Workspace
+from lora_core.schema.artifact import Artifact
+from lora_core.schema.dataset import Dataset
+
+CHUNK_BYTES = 1 << 20
+
+
+@runtime_checkable
+class HasLocalPath(Protocol):
+    """Extra power of a blob store whose files lie on this machine."""
+
+    def path(self, bucket: str, key: str) -> Path:
+        """Return where the file is."""
+
+
+def local_copy(workspace: Workspace, dataset: Dataset) -> Path:
+    """Return a path on this machine that holds the data set's file, fetching it once if the store is elsewhere.
+
+    Raises:
+        NotFound: The file is gone.
+        Unavailable: The store does not answer.
+    """
+    blobs = workspace.blobs
+    if isinstance(blobs, HasLocalPath):
+        return blobs.path(dataset.storage_bucket, dataset.storage_path)
+    copy = workspace.settings.root / "cache" / "datasets" / dataset.id
+    if not copy.exists():
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        temporary = copy.with_name(f"{copy.name}.{os.getpid()}.part")
+        with blobs.open(dataset.storage_bucket, dataset.storage_path) as source, temporary.open("wb") as target:
+            for chunk in chunks_of(source):
+                target.write(chunk)
+        temporary.replace(copy)
+    return copy
+
+
+def chunks_of(stream: BinaryIO) -> Iterator[bytes]:
+    """Yield a stream in chunks of at most 1 MiB."""
+    while chunk := stream.read(CHUNK_BYTES):
+        yield chunk
+
+
+def zip_of(workspace: Workspace, artifacts: Iterable[Artifact], *, folders: bool = False) -> Iterator[bytes]:
+    """Yield a zip of the artifacts' files, made while it is read: memory stays at one chunk whatever the size.
+
+    Args:
+        folders: Put each artifact's files under a folder named after it; else all at the top.
+    """
+    sink = _Sink()
+    with zipfile.ZipFile(sink, "w", zipfile.ZIP_STORED) as archive:
+        for artifact in artifacts:
+            for file in artifact.files:
+                name = f"{artifact.name}/{file.name}" if folders else file.name
+                entry = zipfile.ZipInfo(name, artifact.created_at.timetuple()[:6])
+                entry.file_size = file.bytes
+                entry.external_attr = 0o644 << 16
+                with workspace.artifacts.open(artifact.id, file.name) as source, archive.open(entry, "w") as target:
+                    for chunk in chunks_of(source):
+                        target.write(chunk)
+                        yield from sink.drain()
+    yield from sink.drain()
+
+
+def csv_of(header: list[str], rows: Iterable[list[object]]) -> Iterator[bytes]:
+    """Yield CSV text in UTF-8, a block of rows at a time."""
+    buffer = io.StringIO()
+    writer = csv.writer(buffer)
+    writer.writerow(header)
+    for count, row in enumerate(rows, 1):
+        writer.writerow(row)
+        if count % 500 == 0:
+            yield buffer.getvalue().encode()
+            buffer.seek(0)
+            buffer.truncate()
+    yield buffer.getvalue().encode()
+
+
+class _Sink(io.RawIOBase):
+    """A write-only stream that hands out what was written; zipfile sees that it cannot seek and adapts."""
+
+    def __init__(self) -> None:
+        self._parts: list[bytes] = []
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: bytes | bytearray | memoryview, /) -> int:  # type: ignore[override]
+        self._parts.append(bytes(data))
+        return len(data)
+
+    def drain(self) -> Iterator[bytes]:
+        parts, self._parts = self._parts, []
+        yield from parts

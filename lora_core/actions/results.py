@@ -1,0 +1,90 @@
+"""What a person takes home from a job: adapter, checkpoints, metrics, logs. Everything streams."""
+
+from collections.abc import Iterator, Sequence
+
+from lora_core.actions.files import csv_of, zip_of
+from lora_core.actions.workspace import Workspace
+from lora_core.errors import NotFound
+from lora_core.schema.artifact import Artifact, ArtifactKind
+from lora_core.schema.metrics import METRIC_COLUMNS, MetricKind, MetricPoint
+
+CSV_HEADER = ["kind", "step", "attempt", "recorded_at", *METRIC_COLUMNS]
+
+
+def list_artifacts(workspace: Workspace, job_id: str, kind: ArtifactKind | None = None) -> Sequence[Artifact]:
+    """Return what a job has left, newest first."""
+    return workspace.artifacts.list(job_id, kind)
+
+
+def find_adapter(workspace: Workspace, job_id: str) -> Artifact | None:
+    """Return the newest adapter of a job, or None while it has none."""
+    adapters = workspace.artifacts.list(job_id, ArtifactKind.ADAPTER)
+    return adapters[0] if adapters else None
+
+
+def download_artifact(workspace: Workspace, artifact_id: str) -> tuple[str, Iterator[bytes]]:
+    """Return a file name and a zip of one artifact, made while it is read.
+
+    Raises:
+        NotFound: No such artifact of this person.
+    """
+    artifact = workspace.artifacts.get(artifact_id)
+    job = workspace.jobs.get(artifact.job_id)
+    suffix = f"-step-{artifact.step}" if artifact.kind is ArtifactKind.CHECKPOINT else ""
+    return f"{safe_file_name(job.name)}-{artifact.kind.value}{suffix}.zip", zip_of(workspace, [artifact])
+
+
+def download_metrics(workspace: Workspace, job_id: str) -> tuple[str, Iterator[bytes]]:
+    """Return a file name and all points of a job as CSV."""
+    job = workspace.jobs.get(job_id)
+    return f"{safe_file_name(job.name)}-metrics.csv", csv_of(CSV_HEADER, _rows(workspace, job_id))
+
+
+def download_logs(workspace: Workspace, job_id: str) -> tuple[str, Iterator[bytes]]:
+    """Return a file name and a zip of the logs of every attempt.
+
+    Raises:
+        NotFound: No attempt has ended yet.
+    """
+    job = workspace.jobs.get(job_id)
+    logs = workspace.artifacts.list(job_id, ArtifactKind.LOGS)
+    if not logs:
+        raise NotFound("No log file has been stored yet.", "They are stored when an attempt ends.")
+    return f"{safe_file_name(job.name)}-logs.zip", zip_of(workspace, logs, folders=True)
+
+
+def pin_checkpoint(workspace: Workspace, artifact_id: str, *, pinned: bool) -> Artifact:
+    """Protect a checkpoint from rotation, or let go of it."""
+    return workspace.artifacts.pin(artifact_id, pinned=pinned)
+
+
+def delete_artifact(workspace: Workspace, artifact_id: str) -> None:
+    """Remove one artifact and its files."""
+    workspace.artifacts.delete(artifact_id)
+
+
+def safe_file_name(name: str) -> str:
+    """Make a person's name fit for a file name.
+
+    >>> safe_file_name("../my job: ä")
+    'my-job-ä'
+    """
+    kept = "".join(character if character.isalnum() or character in "-_." else " " for character in name)
+    return "-".join(kept.split()).strip(".-") or "job"
+
+
+def _rows(workspace: Workspace, job_id: str) -> Iterator[list[object]]:
+    for kind in MetricKind:
+        cursor: str | None = None
+        while True:
+            page = workspace.metrics.points(job_id, kind, limit=500, cursor=cursor)
+            yield from (_cells(point) for point in page.items)
+            cursor = page.cursor
+            if cursor is None:
+                break
+
+
+def _cells(point: MetricPoint) -> list[object]:
+    """One CSV row; a value that was not finite is written as nan, inf or -inf."""
+    values = (point.nonfinite.get(column, getattr(point, column)) for column in METRIC_COLUMNS)
+    return [point.kind.value, point.step, point.attempt, point.recorded_at.isoformat(), *values]

@@ -1,0 +1,40 @@
+"""Values that must never be shown or stored in clear. A secret has no serialiser, so it cannot leak into a spec."""
+
+from typing import Any, NoReturn
+
+
+class Secret:
+    """A string that prints as stars and refuses to be serialised or pickled.
+
+    >>> print(Secret("hf_abc"), repr(Secret("hf_abc")))
+    *** Secret(***)
+    """
+
+    __slots__ = ("_value",)
+
+    def __init__(self, value: str) -> None:
+        self._value = value
+
+    def reveal(self) -> str:
+        """Return the value itself; call it only where it is used (an environment, a header)."""
+        return self._value
+
+    @property
+    def last_four(self) -> str:
+        """The last four characters, which is all a page may show."""
+        return self._value[-4:]
+
+    def __str__(self) -> str:
+        return "***"
+
+    def __repr__(self) -> str:
+        return "Secret(***)"
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("A secret cannot be pickled.")
+
+    def __eq__(self, other: Any) -> bool:
+        return isinstance(other, Secret) and other._value == self._value
+
+    def __hash__(self) -> int:
+        return hash(self._value)

@@ -1,0 +1,1 @@
+"""Where rows and files live. `base` has the contracts; `local` and later `supabase` implement them."""

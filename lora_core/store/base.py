@@ -1,0 +1,336 @@
+"""The contracts of a store, for people and for runners. One contract suite (tests/contracts) holds for every backend.
+
+All stores for people are opened for one person (`user_id`) and see only that person's rows; a row of somebody else
+is NotFound. Ids are made by the caller (UUID), times are UTC, lists are paged by an opaque cursor, files move by stream.
+Every method may raise `Unavailable`; writes are durable when the call returns.
+"""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import BinaryIO, Protocol
+
+from lora_core.schema.artifact import Artifact, ArtifactKind
+from lora_core.schema.base import Page
+from lora_core.schema.dataset import Dataset
+from lora_core.schema.job import Attempt, EndOfAttempt, Job, JobEvent, JobFilter, JobStatus, RequestedAction
+from lora_core.schema.metrics import LogLine, MetricKind, MetricPoint, Series
+from lora_core.schema.notification import Notification
+from lora_core.schema.run import RunEvent
+from lora_core.schema.runner import Claim, Directive, RunnerInfo, Task
+
+MAX_PAGE = 500
+"""Most rows any list returns at once."""
+
+
+class DatasetStore(Protocol):
+    """Data sets of one person. Safe to call from several threads."""
+
+    def add(self, dataset: Dataset) -> None:
+        """Insert a data set. Repeating the same row changes nothing.
+
+        Raises:
+            Conflict: The id exists with other content.
+        """
+
+    def get(self, dataset_id: str) -> Dataset:
+        """Return one data set.
+
+        Raises:
+            NotFound: No such data set of this person.
+        """
+
+    def list(self, *, search: str = "", limit: int = 50, cursor: str | None = None) -> Page[Dataset]:
+        """Return data sets, newest first; `search` matches part of the name, case-insensitive."""
+
+    def save(self, dataset: Dataset) -> Dataset:
+        """Write back name, status, format, mapping, rows, sha256 and report; content and owner never change.
+
+        Raises:
+            NotFound: No such data set of this person.
+        """
+
+    def delete(self, dataset_id: str) -> None:
+        """Remove the row. The caller removes the file first.
+
+        Raises:
+            NotFound: No such data set of this person.
+            Conflict: A live or paused job uses it.
+        """
+
+
+class JobStore(Protocol):
+    """Jobs of one person. Every transition is checked against `lora_core.lifecycle` and leaves a JobEvent."""
+
+    def submit(self, job: Job) -> Job:
+        """Insert a queued job. Repeating the same id returns the stored job."""
+
+    def get(self, job_id: str) -> Job:
+        """Return one job.
+
+        Raises:
+            NotFound: No such job of this person.
+        """
+
+    def list(self, job_filter: JobFilter, *, limit: int = 50, cursor: str | None = None) -> Page[Job]:
+        """Return jobs, newest first."""
+
+    def counts(self) -> dict[JobStatus, int]:
+        """Return how many jobs are in each state (states without jobs are left out)."""
+
+    def request(self, job_id: str, action: RequestedAction, *, reason: str = "") -> Job:
+        """Ask the runner that holds the job to do something.
+
+        Raises:
+            NotAllowed: The job is not in a state in which that can be asked (it ended first, say).
+        """
+
+    def move(self, job_id: str, to: JobStatus, *, reason: str = "") -> Job:
+        """Make a transition that needs no runner: queued -> paused or cancelled, paused/failed/cancelled -> queued or cancelled.
+
+        Raises:
+            NotAllowed: The table has no such transition, or a runner owns the job.
+        """
+
+    def rename(self, job_id: str, name: str) -> Job:
+        """Give the job another name."""
+
+    def delete(self, job_id: str) -> None:
+        """Remove an ended job with its points, logs, attempts and artifact rows; the caller removes the files first.
+
+        Raises:
+            NotAllowed: The job is live or paused.
+        """
+
+    def events(self, job_id: str, *, limit: int = 100, cursor: str | None = None) -> Page[JobEvent]:
+        """Return the audit trail, newest first."""
+
+    def attempts(self, job_id: str) -> Sequence[Attempt]:
+        """Return all attempts, oldest first."""
+
+
+class MetricStore(Protocol):
+    """Points and log lines of one person's jobs. Read only: runners write through RunnerPort.ship."""
+
+    def series(
+        self,
+        job_id: str,
+        kind: MetricKind,
+        columns: Sequence[str],
+        *,
+        points: int = 600,
+        smoothing: float = 0.0,
+        x: str = "step",
+    ) -> Series:
+        """Return columns over `x`, smoothed first (debiased EMA of weight `smoothing`, 0 for raw), then down-sampled.
+
+        Down-sampling keeps the first, the last, and the minimum and maximum of the first column in every bucket, so a
+        spike survives. At most about `points` values a column.
+
+        Args:
+            x: "step", "epoch", "tokens_seen", "elapsed_seconds" or "recorded_at" (seconds since 1970, UTC).
+
+        Raises:
+            NotFound: No such job of this person.
+        """
+
+    def points(
+        self, job_id: str, kind: MetricKind, *, limit: int = 500, cursor: str | None = None
+    ) -> Page[MetricPoint]:
+        """Return full points in order of step, for exports."""
+
+    def latest(self, job_id: str, kind: MetricKind) -> MetricPoint | None:
+        """Return the newest point, or None."""
+
+    def logs(
+        self,
+        job_id: str,
+        *,
+        limit: int = 200,
+        cursor: str | None = None,
+        search: str = "",
+        level: str = "",
+    ) -> Page[LogLine]:
+        """Return log lines, newest first; `level` is the lowest level shown."""
+
+
+class ArtifactStore(Protocol):
+    """Artifacts of one person's jobs."""
+
+    def list(self, job_id: str, kind: ArtifactKind | None = None) -> Sequence[Artifact]:
+        """Return artifacts of a job, newest first."""
+
+    def get(self, artifact_id: str) -> Artifact:
+        """Return one artifact.
+
+        Raises:
+            NotFound: No such artifact of this person.
+        """
+
+    def open(self, artifact_id: str, file_name: str) -> BinaryIO:
+        """Open one file of an artifact for reading by stream; the caller closes it.
+
+        Raises:
+            NotFound: The artifact has no file of that name.
+        """
+
+    def pin(self, artifact_id: str, *, pinned: bool) -> Artifact:
+        """Protect a checkpoint from rotation, or give it back to it."""
+
+    def delete(self, artifact_id: str) -> None:
+        """Remove the row and its files.
+
+        Raises:
+            NotAllowed: It is the newest checkpoint of a job that has not completed.
+        """
+
+
+class BlobStore(Protocol):
+    """Files of one person in buckets, by key. A key is made by the studio, never from a person's file name."""
+
+    @property
+    def max_object_bytes(self) -> int:
+        """Largest file this store takes, in bytes."""
+
+    def put(self, bucket: str, key: str, content: Iterator[bytes]) -> tuple[int, str]:
+        """Write a file from chunks, whole or not at all.
+
+        Returns:
+            (bytes, sha256 in hex).
+
+        Raises:
+            TooLarge: More than `max_object_bytes`.
+            DiskFull: No space left.
+            Forbidden: The key is not under this person's folder.
+        """
+
+    def open(self, bucket: str, key: str) -> BinaryIO:
+        """Open a file for reading by stream.
+
+        Raises:
+            NotFound: No such file.
+        """
+
+    def delete(self, bucket: str, key: str) -> None:
+        """Remove a file; a missing one is no error."""
+
+
+class TaskStore(Protocol):
+    """Heavy work a person has asked for."""
+
+    def add(self, task: Task) -> Task:
+        """Insert a waiting task; if one of the same kind and subject is waiting or running, return that one."""
+
+    def get(self, task_id: str) -> Task:
+        """Return one task.
+
+        Raises:
+            NotFound: No such task of this person.
+        """
+
+    def of_subject(self, subject_id: str) -> Sequence[Task]:
+        """Return the tasks about one data set or model, newest first (at most 50)."""
+
+
+class NotificationStore(Protocol):
+    """What the bell shows."""
+
+    def list(self, *, limit: int = 50, cursor: str | None = None) -> Page[Notification]:
+        """Return notifications, newest first."""
+
+    def unread(self) -> int:
+        """Return how many are unread."""
+
+    def mark_read(self, notification_ids: Sequence[str] | None = None) -> None:
+        """Mark some, or all, as read."""
+
+
+class RunnerStore(Protocol):
+    """Which runners a person can count on."""
+
+    def list(self) -> Sequence[RunnerInfo]:
+        """Return runners that may claim this person's jobs, most recently seen first."""
+
+
+class RunnerPort(Protocol):
+    """What a runner may do, and nothing else. Every call about a job carries (job, attempt).
+
+    A call of an attempt that is not the job's newest, or that ended (tails may arrive for 10 minutes), raises Conflict:
+    the runner then ends its own trainer. A crash of the runner loses nothing that `ship` or `put_artifact` confirmed.
+    """
+
+    def announce(self, runner: RunnerInfo) -> None:
+        """Say that this runner is alive and what it has; call it at least every 10 s."""
+
+    def claim(self, runner: RunnerInfo, *, lease_seconds: float) -> Claim | None:
+        """Take the first queued job this machine can run: highest priority, then oldest. Exactly one runner gets it.
+
+        Jobs whose lease ran out are first given back to the queue (their attempt ends as lost).
+        """
+
+    def renew(self, job_id: str, attempt: int, *, lease_seconds: float) -> Directive:
+        """Keep the job and read what the person wants.
+
+        Raises:
+            Conflict: A newer attempt owns the job, or it has ended.
+        """
+
+    def ship(self, job_id: str, attempt: int, events: Sequence[RunEvent]) -> None:
+        """Store a batch (at most 1,000) of run-folder events. Repeating a batch changes nothing.
+
+        Phase, progress, losses and times of the job row follow from the events. Points of older attempts beyond a new
+        attempt's start step are hidden. A phase event "training" moves the job from initializing to running.
+
+        Raises:
+            Conflict: The attempt is not the newest, or ended more than 10 minutes ago.
+            TooLarge: More than 1,000 events.
+        """
+
+    def open_dataset(self, job_id: str, attempt: int, dataset_id: str) -> BinaryIO:
+        """Open a data set of the job by stream.
+
+        Raises:
+            NotFound: The job does not use that data set.
+        """
+
+    def open_artifact(self, job_id: str, attempt: int, artifact_id: str, file_name: str) -> BinaryIO:
+        """Open one file of one of the job's artifacts by stream."""
+
+    def put_artifact(self, attempt: int, artifact: Artifact, folder: Path) -> Artifact:
+        """Store the files of `folder` as an artifact of the job (write-once); returns it with hashes and sizes.
+
+        Raises:
+            Conflict: The attempt is not the newest.
+            TooLarge: A file is above the store's limit.
+            DiskFull: No space left.
+        """
+
+    def drop_artifact(self, job_id: str, attempt: int, artifact_id: str) -> None:
+        """Remove a rotated checkpoint; a pinned one stays."""
+
+    def end(self, job_id: str, attempt: int, end: EndOfAttempt) -> None:
+        """Close the attempt and move the job: completed, paused, queued (released), failed or cancelled."""
+
+
+class TaskPort(Protocol):
+    """The runner's side of tasks."""
+
+    def claim_task(self, runner: RunnerInfo, *, lease_seconds: float) -> Task | None:
+        """Take the oldest waiting task, or one whose lease ran out."""
+
+    def progress_task(self, task_id: str, *, progress: float, message: str, lease_seconds: float) -> None:
+        """Report progress (0 to 1) and keep the task."""
+
+    def end_task(self, task_id: str, *, error: str = "") -> None:
+        """Close the task: done, or failed with the reason."""
+
+    def task_dataset(self, task_id: str) -> Dataset:
+        """Return the data set a task is about."""
+
+    def open_task_dataset(self, task_id: str) -> BinaryIO:
+        """Open the file of the data set a task is about."""
+
+    def save_task_issues(self, task_id: str, issues: Path) -> None:
+        """Store the list of issues (JSON lines) beside the data set a task is about: `<folder of the data>/issues.jsonl`."""
+
+    def save_task_dataset(self, task_id: str, dataset: Dataset, content: Path | None = None) -> Dataset:
+        """Write back what the task found; with `content`, store it as the file of a new data set version."""
