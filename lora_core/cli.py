@@ -1,0 +1,321 @@
+"""The command line: the same actions as the pages. `python -m lora_core --help` lists the commands."""
+
+import shutil
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from lora_core.actions import configs, datasets, doctor, jobs, results
+from lora_core.actions.files import CHUNK_BYTES
+from lora_core.actions.workspace import Workspace
+from lora_core.datasets.check import check_file
+from lora_core.errors import ConfigError, DataError, NotFound, StudioError
+from lora_core.launch import run_studio
+from lora_core.lifecycle import LIVE
+from lora_core.schema.artifact import ArtifactKind
+from lora_core.schema.config import TrainingConfig
+from lora_core.schema.dataset import CheckReport
+from lora_core.schema.job import Job, JobFilter, JobStatus
+from lora_core.settings import Settings
+from lora_core.studio import Studio
+
+app = typer.Typer(
+    no_args_is_help=True, pretty_exceptions_enable=False, help="LoRA Studio: fine-tune language models with LoRA."
+)
+out = Console()
+err = Console(stderr=True)
+
+JobArgument = Annotated[str, typer.Argument(metavar="JOB", help="Job id, or the beginning of one.")]
+OutputOption = Annotated[Path | None, typer.Option("--output", "-o", help="File to write; default: the file's own name here.")]
+
+
+@app.command()
+def start() -> None:
+    """Run the app and one runner until Ctrl-C."""
+    with explained():
+        raise typer.Exit(run_studio(Settings(), lambda text: err.print(text)))
+
+
+@app.command()
+def submit(
+    data: Annotated[str, typer.Argument(help="Data set file, or the id of a data set that is in the studio.")],
+    preset: Annotated[str, typer.Option(help="Preset to start from; `export-config` prints them.")] = "balanced",
+    config: Annotated[Path | None, typer.Option(help="YAML file to use instead of a preset.")] = None,
+    override: Annotated[list[str] | None, typer.Option("--set", help="key=value, such as adapter.rank=8.")] = None,
+    name: Annotated[str, typer.Option(help="Name of the job.")] = "",
+    watch_it: Annotated[bool, typer.Option("--watch/--no-watch", help="Follow the job until it ends.")] = False,
+) -> None:
+    """Queue a job on a file or data set; prints its id."""
+    with explained():
+        workspace = _workspace()
+        chosen = _read_config(preset, config, override or [])
+        dataset_id = _dataset_id(workspace, data)
+        job = jobs.submit_job(workspace, name=name, dataset_id=dataset_id, config=chosen)
+        out.print(job.id)
+        if watch_it:
+            _follow(workspace, job.id)
+
+
+@app.command("list")
+def list_(
+    status: Annotated[list[JobStatus] | None, typer.Option(help="Only jobs in this state; repeatable.")] = None,
+    search: Annotated[str, typer.Option(help="Only jobs whose name contains this.")] = "",
+    limit: Annotated[int, typer.Option(min=1, max=500)] = 30,
+) -> None:
+    """List jobs, newest first."""
+    with explained():
+        found = jobs.list_jobs(_workspace(), JobFilter(search=search, statuses=tuple(status or ())), limit=limit)
+        table = Table("id", "name", "status", "step", "loss", "eval loss", "created")
+        for job in found.items:
+            table.add_row(
+                job.id[:8],
+                job.name,
+                job.status.value,
+                f"{job.current_step}/{job.total_steps}",
+                _loss(job.train_loss),
+                _loss(job.eval_loss),
+                f"{job.created_at:%Y-%m-%d %H:%M}",
+            )
+        out.print(table if found.items else "No jobs yet. Start one with `submit`.")
+
+
+@app.command()
+def watch(job: JobArgument) -> None:
+    """Follow a job with a progress bar until it ends. Ctrl-C stops watching, not the job."""
+    with explained():
+        workspace = _workspace()
+        _follow(workspace, _find(workspace, job).id)
+
+
+@app.command()
+def cancel(job: JobArgument) -> None:
+    """Cancel a job; what it recorded is kept."""
+    with explained():
+        workspace = _workspace()
+        found = _find(workspace, job)
+        changed = jobs.cancel_job(workspace, found.id)
+        out.print(f"{found.name}: {'cancelled' if changed.status is JobStatus.CANCELLED else 'asked to cancel'}.")
+
+
+@app.command()
+def pause(job: JobArgument) -> None:
+    """Pause a job after the step it is at; `resume` goes on from there."""
+    with explained():
+        workspace = _workspace()
+        found = _find(workspace, job)
+        changed = jobs.pause_job(workspace, found.id)
+        out.print(f"{found.name}: {'paused' if changed.status is JobStatus.PAUSED else 'asked to pause'}.")
+
+
+@app.command()
+def resume(job: JobArgument) -> None:
+    """Queue a paused, failed or cancelled job again, from its newest checkpoint."""
+    with explained():
+        workspace = _workspace()
+        found = _find(workspace, job)
+        jobs.resume_job(workspace, found.id)
+        out.print(f"{found.name}: queued.")
+
+
+@app.command()
+def check_data(
+    file: Annotated[Path, typer.Argument(help="Data set file: JSONL, JSON, CSV, Parquet or text, also .gz and .zst.")],
+    issues: Annotated[Path | None, typer.Option(help="Write every issue to this file, one JSON object a line.")] = None,
+) -> None:
+    """Check a data set file without uploading it. Exit status 1 if a row cannot be used."""
+    with explained():
+        if not file.is_file():
+            raise NotFound(f"There is no file {file}.")
+        with Progress(TextColumn("checking"), BarColumn(), TimeElapsedColumn(), console=err, transient=True) as bar:
+            task = bar.add_task("check", total=1.0)
+            report = check_file(
+                file, file_name=file.name, progress=lambda done: bar.update(task, completed=done), issues_path=issues
+            )
+        _print_report(report)
+        if report.fatal or report.error_rows:
+            raise typer.Exit(1)
+
+
+@app.command()
+def export_config(
+    preset: Annotated[str, typer.Argument(help="Preset to print; leave out to list them.")] = "",
+    override: Annotated[list[str] | None, typer.Option("--set", help="key=value, such as adapter.rank=8.")] = None,
+    job: Annotated[str, typer.Option(help="Print the config of this job instead.")] = "",
+) -> None:
+    """Print a training config as YAML; `submit --config` reads it again."""
+    with explained():
+        if job:
+            workspace = _workspace()
+            print(configs.config_to_yaml(_find(workspace, job).config), end="")
+        elif preset:
+            print(configs.config_to_yaml(configs.config_from_preset(preset, override or [])), end="")
+        else:
+            table = Table("preset", "when to choose it")
+            for entry in configs.list_presets():
+                table.add_row(entry.name, entry.why)
+            out.print(table)
+
+
+@app.command()
+def download(
+    job: JobArgument,
+    what: Annotated[str, typer.Option(help="adapter, checkpoint (the newest), metrics or logs.")] = "adapter",
+    output: OutputOption = None,
+) -> None:
+    """Download a job's adapter (zip), newest checkpoint (zip), metrics (CSV) or logs (zip)."""
+    with explained():
+        workspace = _workspace()
+        found = _find(workspace, job)
+        if what == "metrics":
+            name, content = results.download_metrics(workspace, found.id)
+        elif what == "logs":
+            name, content = results.download_logs(workspace, found.id)
+        elif what in ("adapter", "checkpoint"):
+            stored = results.list_artifacts(workspace, found.id, ArtifactKind(what))
+            if not stored:
+                raise NotFound(f"Job {found.name!r} has no {what} yet.")
+            name, content = results.download_artifact(workspace, stored[0].id)
+        else:
+            raise ConfigError(f"There is nothing called {what!r}.", "Choose adapter, checkpoint, metrics or logs.")
+        _write(output or Path(name), content)
+
+
+@app.command()
+def logs(
+    job: JobArgument,
+    search: Annotated[str, typer.Option(help="Only lines that contain this.")] = "",
+    lines: Annotated[int, typer.Option(min=1, max=200, help="How many of the newest lines.")] = 50,
+) -> None:
+    """Print the newest log lines of a job, oldest first."""
+    with explained():
+        workspace = _workspace()
+        page = jobs.search_logs(workspace, _find(workspace, job).id, search=search)
+        for line in reversed(list(page.items)[:lines]):
+            print(f"{line.at:%H:%M:%S} {line.level:7} {line.text}")
+
+
+@app.command("doctor")
+def doctor_() -> None:
+    """Say what this machine has, what is missing, and what to do. Exit status 1 if something needed is missing."""
+    with explained():
+        findings = doctor.examine(Settings())
+        table = Table("", "what", "found", "what to do")
+        for finding in findings:
+            table.add_row({"ok": "ok", "warning": "!", "error": "X"}[finding.level], finding.what, finding.found, finding.next_step)
+        out.print(table)
+        if any(finding.level == "error" for finding in findings):
+            raise typer.Exit(1)
+
+
+@contextmanager
+def explained() -> Iterator[None]:
+    """Turn a studio error into its sentence and exit status 1; everything else keeps its traceback."""
+    try:
+        yield
+    except StudioError as error:
+        err.print(f"[red]{type(error).__name__}[/red]: {error}", highlight=False)
+        raise typer.Exit(1) from None
+    except KeyboardInterrupt:
+        raise typer.Exit(130) from None
+
+
+def _workspace() -> Workspace:
+    return Studio().workspace()
+
+
+def _read_config(preset: str, file: Path | None, overrides: list[str]) -> TrainingConfig:
+    if file is None:
+        return configs.config_from_preset(preset, overrides)
+    try:
+        text = file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{file} cannot be read: {error}.") from error
+    return configs.override_config(configs.config_from_yaml(text), overrides)
+
+
+def _dataset_id(workspace: Workspace, data: str) -> str:
+    """Return the id of a stored data set, or upload the file, wait for its check and return the new id."""
+    path = Path(data)
+    if not path.is_file():
+        return workspace.datasets.get(data).id
+    with path.open("rb") as stream:
+        dataset = datasets.upload_dataset(workspace, path.name, iter(lambda: stream.read(CHUNK_BYTES), b""))
+    err.print(f"Uploaded {path.name} as {dataset.id}; waiting for its check ...")
+    if not jobs.online_runners(workspace):
+        err.print("No runner is online: start one with `python -m runner`, or `make start`.")
+    while (view := datasets.view_dataset(workspace, dataset.id)).busy:
+        time.sleep(0.2)
+    if view.task is not None and view.task.error:
+        raise DataError(view.task.error)
+    report = view.dataset.report
+    if report is not None and (report.fatal or report.error_rows):
+        _print_report(report)
+    return dataset.id
+
+
+def _find(workspace: Workspace, start: str) -> Job:
+    """Return the job whose id is, or uniquely begins with, `start`."""
+    if len(start) == 36:
+        return workspace.jobs.get(start)
+    cursor: str | None = None
+    found: list[Job] = []
+    while True:
+        page = jobs.list_jobs(workspace, limit=500, cursor=cursor)
+        found += [job for job in page.items if job.id.startswith(start)]
+        cursor = page.cursor
+        if cursor is None:
+            break
+    if len(found) != 1:
+        raise NotFound(
+            f"{len(found) or 'No'} jobs begin with {start!r}." if found else f"No job begins with {start!r}.",
+            "`list` shows the ids.",
+        )
+    return found[0]
+
+
+def _follow(workspace: Workspace, job_id: str) -> None:
+    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:>3.0f}%"), TimeElapsedColumn())
+    with Progress(*columns, console=err) as bar:
+        task = bar.add_task("queued", total=1.0)
+        while True:
+            job = jobs.get_job(workspace, job_id)
+            words = job.phase.replace("_", " ") if job.status in LIVE and job.phase else job.status.value
+            text = f"{words}  step {job.current_step}/{job.total_steps}  loss {_loss(job.train_loss)}"
+            bar.update(task, completed=job.progress, description=f"{text}  eval {_loss(job.eval_loss)}")
+            if job.status not in LIVE:
+                break
+            time.sleep(0.3)
+    out.print(f"{job.name}: {job.status.value}{': ' + job.status_reason if job.status_reason else ''}")
+    if job.status is JobStatus.FAILED:
+        raise typer.Exit(1)
+
+
+def _print_report(report: CheckReport) -> None:
+    if report.fatal:
+        out.print(f"[red]Cannot be read:[/red] {report.fatal}", highlight=False)
+        return
+    out.print(f"{report.rows:,} rows, {report.good_rows:,} good, {report.error_rows:,} with errors, {report.duplicate_rows:,} duplicates")
+    out.print(f"format {report.format.value} ({report.confidence:.0%} sure): {report.format_reason}", highlight=False)
+    for issue in [*report.errors[:10], *report.warnings[:5]]:
+        out.print(f"  line {issue.line}: {issue.message}", highlight=False, markup=False)
+
+
+def _write(path: Path, content: Iterator[bytes]) -> None:
+    temporary = path.with_name(path.name + ".part")
+    with temporary.open("wb") as file:
+        for chunk in content:
+            file.write(chunk)
+    shutil.move(temporary, path)
+    print(path, file=sys.stdout)
+
+
+def _loss(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4f}"
