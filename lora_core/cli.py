@@ -28,13 +28,17 @@ from lora_core.settings import Settings
 from lora_core.studio import Studio
 
 app = typer.Typer(
-    no_args_is_help=True, pretty_exceptions_enable=False, help="LoRA Studio: fine-tune language models with LoRA."
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    help="LoRA Studio: fine-tune language models with LoRA.",
 )
 out = Console()
 err = Console(stderr=True)
 
 JobArgument = Annotated[str, typer.Argument(metavar="JOB", help="Job id, or the beginning of one.")]
-OutputOption = Annotated[Path | None, typer.Option("--output", "-o", help="File to write; default: the file's own name here.")]
+OutputOption = Annotated[
+    Path | None, typer.Option("--output", "-o", help="File to write; default: the file's own name here.")
+]
 
 
 @app.command()
@@ -46,12 +50,20 @@ def start() -> None:
 
 @app.command()
 def submit(
-    data: Annotated[str, typer.Argument(help="Data set file, or the id of a data set that is in the studio.")],
-    preset: Annotated[str, typer.Option(help="Preset to start from; `export-config` prints them.")] = "balanced",
+    data: Annotated[
+        str, typer.Argument(help="Data set file, or the id of a data set that is in the studio.")
+    ],
+    preset: Annotated[
+        str, typer.Option(help="Preset to start from; `export-config` prints them.")
+    ] = "balanced",
     config: Annotated[Path | None, typer.Option(help="YAML file to use instead of a preset.")] = None,
-    override: Annotated[list[str] | None, typer.Option("--set", help="key=value, such as adapter.rank=8.")] = None,
+    override: Annotated[
+        list[str] | None, typer.Option("--set", help="key=value, such as adapter.rank=8.")
+    ] = None,
     name: Annotated[str, typer.Option(help="Name of the job.")] = "",
-    watch_it: Annotated[bool, typer.Option("--watch/--no-watch", help="Follow the job until it ends.")] = False,
+    watch_it: Annotated[
+        bool, typer.Option("--watch/--no-watch", help="Follow the job until it ends.")
+    ] = False,
 ) -> None:
     """Queue a job on a file or data set; prints its id."""
     with explained():
@@ -66,13 +78,17 @@ def submit(
 
 @app.command("list")
 def list_(
-    status: Annotated[list[JobStatus] | None, typer.Option(help="Only jobs in this state; repeatable.")] = None,
+    status: Annotated[
+        list[JobStatus] | None, typer.Option(help="Only jobs in this state; repeatable.")
+    ] = None,
     search: Annotated[str, typer.Option(help="Only jobs whose name contains this.")] = "",
     limit: Annotated[int, typer.Option(min=1, max=500)] = 30,
 ) -> None:
     """List jobs, newest first."""
     with explained():
-        found = jobs.list_jobs(_workspace(), JobFilter(search=search, statuses=tuple(status or ())), limit=limit)
+        found = jobs.list_jobs(
+            _workspace(), JobFilter(search=search, statuses=tuple(status or ())), limit=limit
+        )
         table = Table("id", "name", "status", "step", "loss", "eval loss", "created")
         for job in found.items:
             table.add_row(
@@ -102,7 +118,9 @@ def cancel(job: JobArgument) -> None:
         workspace = _workspace()
         found = _find(workspace, job)
         changed = jobs.cancel_job(workspace, found.id)
-        out.print(f"{found.name}: {'cancelled' if changed.status is JobStatus.CANCELLED else 'asked to cancel'}.")
+        out.print(
+            f"{found.name}: {'cancelled' if changed.status is JobStatus.CANCELLED else 'asked to cancel'}."
+        )
 
 
 @app.command()
@@ -127,17 +145,26 @@ def resume(job: JobArgument) -> None:
 
 @app.command()
 def check_data(
-    file: Annotated[Path, typer.Argument(help="Data set file: JSONL, JSON, CSV, Parquet or text, also .gz and .zst.")],
-    issues: Annotated[Path | None, typer.Option(help="Write every issue to this file, one JSON object a line.")] = None,
+    file: Annotated[
+        Path, typer.Argument(help="Data set file: JSONL, JSON, CSV, Parquet or text, also .gz and .zst.")
+    ],
+    issues: Annotated[
+        Path | None, typer.Option(help="Write every issue to this file, one JSON object a line.")
+    ] = None,
 ) -> None:
     """Check a data set file without uploading it. Exit status 1 if a row cannot be used."""
     with explained():
         if not file.is_file():
             raise NotFound(f"There is no file {file}.")
-        with Progress(TextColumn("checking"), BarColumn(), TimeElapsedColumn(), console=err, transient=True) as bar:
+        with Progress(
+            TextColumn("checking"), BarColumn(), TimeElapsedColumn(), console=err, transient=True
+        ) as bar:
             task = bar.add_task("check", total=1.0)
             report = check_file(
-                file, file_name=file.name, progress=lambda done: bar.update(task, completed=done), issues_path=issues
+                file,
+                file_name=file.name,
+                progress=lambda done: bar.update(task, completed=done),
+                issues_path=issues,
             )
         _print_report(report)
         if report.fatal or report.error_rows:
@@ -147,7 +174,9 @@ def check_data(
 @app.command()
 def export_config(
     preset: Annotated[str, typer.Argument(help="Preset to print; leave out to list them.")] = "",
-    override: Annotated[list[str] | None, typer.Option("--set", help="key=value, such as adapter.rank=8.")] = None,
+    override: Annotated[
+        list[str] | None, typer.Option("--set", help="key=value, such as adapter.rank=8.")
+    ] = None,
     job: Annotated[str, typer.Option(help="Print the config of this job instead.")] = "",
 ) -> None:
     """Print a training config as YAML; `submit --config` reads it again."""
@@ -184,7 +213,9 @@ def download(
                 raise NotFound(f"Job {found.name!r} has no {what} yet.")
             name, content = results.download_artifact(workspace, stored[0].id)
         else:
-            raise ConfigError(f"There is nothing called {what!r}.", "Choose adapter, checkpoint, metrics or logs.")
+            raise ConfigError(
+                f"There is nothing called {what!r}.", "Choose adapter, checkpoint, metrics or logs."
+            )
         _write(output or Path(name), content)
 
 
@@ -209,7 +240,12 @@ def doctor_() -> None:
         findings = doctor.examine(Settings())
         table = Table("", "what", "found", "what to do")
         for finding in findings:
-            table.add_row({"ok": "ok", "warning": "!", "error": "X"}[finding.level], finding.what, finding.found, finding.next_step)
+            table.add_row(
+                {"ok": "ok", "warning": "!", "error": "X"}[finding.level],
+                finding.what,
+                finding.found,
+                finding.next_step,
+            )
         out.print(table)
         if any(finding.level == "error" for finding in findings):
             raise typer.Exit(1)
@@ -282,7 +318,12 @@ def _find(workspace: Workspace, start: str) -> Job:
 
 
 def _follow(workspace: Workspace, job_id: str) -> None:
-    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:>3.0f}%"), TimeElapsedColumn())
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.percentage:>3.0f}%"),
+        TimeElapsedColumn(),
+    )
     with Progress(*columns, console=err) as bar:
         task = bar.add_task("queued", total=1.0)
         while True:
@@ -302,8 +343,14 @@ def _print_report(report: CheckReport) -> None:
     if report.fatal:
         out.print(f"[red]Cannot be read:[/red] {report.fatal}", highlight=False)
         return
-    out.print(f"{report.rows:,} rows, {report.good_rows:,} good, {report.error_rows:,} with errors, {report.duplicate_rows:,} duplicates")
-    out.print(f"format {report.format.value} ({report.confidence:.0%} sure): {report.format_reason}", highlight=False)
+    out.print(
+        f"{report.rows:,} rows: {report.good_rows:,} good, {report.error_rows:,} with errors, "
+        f"{report.duplicate_rows:,} duplicates"
+    )
+    out.print(
+        f"format {report.format.value} ({report.confidence:.0%} sure): {report.format_reason}",
+        highlight=False,
+    )
     for issue in [*report.errors[:10], *report.warnings[:5]]:
         out.print(f"  line {issue.line}: {issue.message}", highlight=False, markup=False)
 

@@ -1,6 +1,7 @@
 """What the machine's owner sets by environment variables (LORA_STUDIO_*). Knows nothing of jobs or pages."""
 
 from pathlib import Path
+from typing import Literal
 
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -18,16 +19,36 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="LORA_STUDIO_", frozen=True, extra="ignore")
 
-    home: Path = Field(Path("~/.lora-studio"), description="Folder of the embedded studio: database, files, models, runs.")
-    host: str = Field("127.0.0.1", description="Address the app listens on. The embedded mode has no sign-in: keep it local.")
+    home: Path = Field(
+        Path("~/.lora-studio"), description="Folder of the embedded studio: database, files, models, runs."
+    )
+    host: str = Field(
+        "127.0.0.1",
+        description="Address the app listens on. The embedded mode has no sign-in: keep it local.",
+    )
     port: int = Field(8501, ge=1, le=65535, description="Port of the app.")
     refresh_seconds: float = Field(2.0, gt=0, description="How often live pages refresh, in seconds.")
-    max_upload_bytes: int = Field(20 * 2**30, gt=0, description="Largest data set file the upload route accepts, in bytes.")
-    lease_seconds: float = Field(30.0, gt=0, description="How long a runner owns a job without renewing, in seconds.")
-    poll_seconds: float = Field(0.3, gt=0, description="How often a runner looks for work and new events, in seconds.")
+    max_upload_bytes: int = Field(
+        20 * 2**30, gt=0, description="Largest data set file the upload route accepts, in bytes."
+    )
+    lease_seconds: float = Field(
+        30.0, gt=0, description="How long a runner owns a job without renewing, in seconds."
+    )
+    poll_seconds: float = Field(
+        0.3, gt=0, description="How often a runner looks for work and new events, in seconds."
+    )
     release_grace_seconds: float = Field(
         120.0, gt=0, description="How long a stopping runner waits for the trainer to save, in seconds."
     )
+    stall_seconds: float = Field(
+        600.0,
+        gt=0,
+        description="How long a live trainer may make no progress before it is ended, in seconds.",
+    )
+    trainer: Literal["real", "scripted"] = Field(
+        "real", description="scripted computes nothing: for tests only."
+    )
+    script: str = Field("", description="Instructions of the scripted trainer (JSON): for tests only.")
     model_roots: tuple[Path, ...] = Field(
         (Path("~"),), description="Folders under which local base models may be used (embedded mode)."
     )

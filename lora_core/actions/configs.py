@@ -42,7 +42,9 @@ def override_config(config: TrainingConfig, overrides: Iterable[str]) -> Trainin
     for override in overrides:
         key, separator, value = override.partition("=")
         if not separator:
-            raise ConfigError(f"{override!r} is not an override.", "Write it as key=value, such as adapter.rank=8.")
+            raise ConfigError(
+                f"{override!r} is not an override.", "Write it as key=value, such as adapter.rank=8."
+            )
         _place(changed, key.strip(), _read_value(value.strip()))
     return _validate(changed)
 
@@ -59,13 +61,17 @@ def config_from_yaml(text: str) -> TrainingConfig:
         ConfigError: Not YAML, too long, an alias, an unknown key, or a value out of bounds; names line or field.
     """
     if len(text.encode()) > MAX_YAML_BYTES:
-        raise ConfigError("This file is too long for a training config.", f"The limit is {MAX_YAML_BYTES // 1024} kB.")
+        raise ConfigError(
+            "This file is too long for a training config.", f"The limit is {MAX_YAML_BYTES // 1024} kB."
+        )
     try:
         content = yaml.load(text, Loader=_PlainLoader)  # noqa: S506 - a SafeLoader without aliases
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f"line {mark.line + 1}" if mark else "the file"
-        raise ConfigError(f"This is not valid YAML: {getattr(error, 'problem', error)} in {where}.") from error
+        raise ConfigError(
+            f"This is not valid YAML: {getattr(error, 'problem', error)} in {where}."
+        ) from error
     except (ValueError, RecursionError) as error:
         raise ConfigError(f"This YAML cannot be read: {error}.") from error
     if not isinstance(content, dict):
@@ -88,8 +94,8 @@ class _PlainLoader(yaml.SafeLoader):
 
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
         if self.check_event(yaml.events.AliasEvent):
-            event = self.peek_event()
-            raise yaml.composer.ComposerError(None, None, "aliases are not allowed", event.start_mark)
+            mark = self.get_mark()
+            raise yaml.composer.ComposerError(None, None, "aliases are not allowed", mark)
         return super().compose_node(parent, index)
 
 

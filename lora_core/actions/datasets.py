@@ -28,7 +28,9 @@ class DatasetView:
         return self.task is not None and self.task.status in OPEN_TASKS
 
 
-def upload_dataset(workspace: Workspace, file_name: str, content: Iterator[bytes], *, name: str = "") -> Dataset:
+def upload_dataset(
+    workspace: Workspace, file_name: str, content: Iterator[bytes], *, name: str = ""
+) -> Dataset:
     """Store a file as a new data set and ask a runner to check it. The file is streamed; its name never becomes a key.
 
     Raises:
@@ -85,7 +87,9 @@ def preview_dataset(
     """
     path = local_copy(workspace, dataset)
     return list(
-        preview_rows(path, dataset.format, dataset.mapping, offset=offset, limit=min(limit, 50), search=search)
+        preview_rows(
+            path, dataset.format, dataset.mapping, offset=offset, limit=min(limit, 50), search=search
+        )
     )
 
 
@@ -96,7 +100,12 @@ def map_columns(
     _refuse_busy(workspace, dataset_id)
     dataset = workspace.datasets.get(dataset_id)
     changed = dataset.model_copy(
-        update={"format": dataset_format, "mapping": mapping, "status": DatasetStatus.UPLOADED, "report": None}
+        update={
+            "format": dataset_format,
+            "mapping": mapping,
+            "status": DatasetStatus.UPLOADED,
+            "report": None,
+        }
     )
     workspace.datasets.save(changed)
     _ask(
@@ -107,6 +116,31 @@ def map_columns(
         mapping=mapping.model_dump(),
     )
     return changed
+
+
+def check_again(workspace: Workspace, dataset_id: str) -> Task:
+    """Ask a runner to check a data set once more, with the columns as they are mapped now.
+
+    Raises:
+        NotAllowed: A runner is at work on it already.
+    """
+    _refuse_busy(workspace, dataset_id)
+    dataset = workspace.datasets.get(dataset_id)
+    if dataset.format is DatasetFormat.UNKNOWN:
+        return _ask(workspace, TaskKind.CHECK_DATASET, dataset_id)
+    return _ask(
+        workspace,
+        TaskKind.CHECK_DATASET,
+        dataset_id,
+        format=dataset.format.value,
+        mapping=dataset.mapping.model_dump(),
+    )
+
+
+def find_cleaned(workspace: Workspace, dataset_id: str) -> Dataset | None:
+    """Return the newest version made from a data set by dropping bad rows, among the 100 newest data sets."""
+    newest = workspace.datasets.list(limit=100).items
+    return next((dataset for dataset in newest if dataset.parent_id == dataset_id), None)
 
 
 def measure_tokens(
@@ -140,7 +174,7 @@ def rename_dataset(workspace: Workspace, dataset_id: str, name: str) -> Dataset:
 
 
 def delete_dataset(workspace: Workspace, dataset_id: str) -> None:
-    """Remove a data set and its file.
+    """Remove a data set, its file and the list of its issues.
 
     Raises:
         Conflict: A live or paused job uses it.
@@ -148,6 +182,7 @@ def delete_dataset(workspace: Workspace, dataset_id: str) -> None:
     dataset = workspace.datasets.get(dataset_id)
     workspace.datasets.delete(dataset_id)
     workspace.blobs.delete(dataset.storage_bucket, dataset.storage_path)
+    workspace.blobs.delete(dataset.storage_bucket, issues_key(dataset))
 
 
 def download_dataset(workspace: Workspace, dataset_id: str) -> tuple[str, Iterator[bytes]]:
@@ -191,7 +226,9 @@ def _ask(workspace: Workspace, kind: TaskKind, subject_id: str, **arguments: obj
 
 def _refuse_busy(workspace: Workspace, dataset_id: str) -> None:
     if view_dataset(workspace, dataset_id).busy:
-        raise NotAllowed("A runner is still checking this data set.", "Wait until it is done, then try again.")
+        raise NotAllowed(
+            "A runner is still checking this data set.", "Wait until it is done, then try again."
+        )
 
 
 def _stem(file_name: str) -> str:
@@ -200,10 +237,6 @@ def _stem(file_name: str) -> str:
 
 
 def _clean_name(name: str, *, default: str = "data set") -> str:
-    """Make a name fit to show: one line, printable, at most 120 characters.
-
-    >>> _clean_name("  my\\n\\x00 data ")
-    'my data'
-    """
+    """Make a name fit to show: one line, printable, at most 120 characters."""
     printable = "".join(character if character.isprintable() else " " for character in name)
     return " ".join(printable.split())[:MAX_NAME] or default

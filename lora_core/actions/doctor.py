@@ -49,8 +49,6 @@ def examine(settings: Settings) -> list[Finding]:
 
 def _python() -> Finding:
     version = ".".join(map(str, sys.version_info[:3]))
-    if sys.version_info < (3, 11):
-        return Finding("error", "Python", version, "Install Python 3.11 or newer.")
     return Finding("ok", "Python", version)
 
 
@@ -65,7 +63,9 @@ def _package(name: str, level: Literal["warning", "error"]) -> Finding:
 
 def _sqlite() -> Finding:
     if sqlite3.sqlite_version_info < MIN_SQLITE:
-        return Finding("error", "SQLite", sqlite3.sqlite_version, "Use a Python built with SQLite 3.35 or newer.")
+        return Finding(
+            "error", "SQLite", sqlite3.sqlite_version, "Use a Python built with SQLite 3.35 or newer."
+        )
     return Finding("ok", "SQLite", sqlite3.sqlite_version)
 
 
@@ -74,7 +74,9 @@ def _home(settings: Settings) -> Finding:
     while not folder.exists():
         folder = folder.parent
     if not os.access(folder, os.W_OK):
-        return Finding("error", "Home folder", str(settings.root), "Set LORA_STUDIO_HOME to a folder you may write to.")
+        return Finding(
+            "error", "Home folder", str(settings.root), "Set LORA_STUDIO_HOME to a folder you may write to."
+        )
     return Finding("ok", "Home folder", str(settings.root))
 
 
@@ -85,7 +87,12 @@ def _disk(settings: Settings) -> Finding:
     free_gb = shutil.disk_usage(folder).free / 1e9
     found = f"{free_gb:.1f} GB free"
     if free_gb < MIN_FREE_GB:
-        return Finding("warning", "Disk", found, f"Free some space: a small model and its checkpoints need {MIN_FREE_GB:.0f} GB.")
+        return Finding(
+            "warning",
+            "Disk",
+            found,
+            f"Free some space: a small model and its checkpoints need {MIN_FREE_GB:.0f} GB.",
+        )
     return Finding("ok", "Disk", found)
 
 
@@ -115,4 +122,6 @@ def _gpu() -> Finding:
 def _demo_model(settings: Settings) -> Finding:
     if is_present(folder_of(DEMO_MODEL, settings.models)):
         return Finding("ok", "Demo model", DEMO_MODEL.title)
-    return Finding("warning", "Demo model", "not fetched yet", "`make start` fetches it (about 300 MB of disk).")
+    return Finding(
+        "warning", "Demo model", "not fetched yet", "`make start` fetches it (about 300 MB of disk)."
+    )

@@ -37,7 +37,10 @@ def local_copy(workspace: Workspace, dataset: Dataset) -> Path:
     if not copy.exists():
         copy.parent.mkdir(parents=True, exist_ok=True)
         temporary = copy.with_name(f"{copy.name}.{os.getpid()}.part")
-        with blobs.open(dataset.storage_bucket, dataset.storage_path) as source, temporary.open("wb") as target:
+        with (
+            blobs.open(dataset.storage_bucket, dataset.storage_path) as source,
+            temporary.open("wb") as target,
+        ):
             for chunk in chunks_of(source):
                 target.write(chunk)
         temporary.replace(copy)
@@ -45,9 +48,10 @@ def local_copy(workspace: Workspace, dataset: Dataset) -> Path:
 
 
 def chunks_of(stream: BinaryIO) -> Iterator[bytes]:
-    """Yield a stream in chunks of at most 1 MiB."""
-    while chunk := stream.read(CHUNK_BYTES):
-        yield chunk
+    """Yield a stream in chunks of at most 1 MiB and close it."""
+    with stream:
+        while chunk := stream.read(CHUNK_BYTES):
+            yield chunk
 
 
 def zip_of(workspace: Workspace, artifacts: Iterable[Artifact], *, folders: bool = False) -> Iterator[bytes]:
@@ -64,7 +68,10 @@ def zip_of(workspace: Workspace, artifacts: Iterable[Artifact], *, folders: bool
                 entry = zipfile.ZipInfo(name, artifact.created_at.timetuple()[:6])
                 entry.file_size = file.bytes
                 entry.external_attr = 0o644 << 16
-                with workspace.artifacts.open(artifact.id, file.name) as source, archive.open(entry, "w") as target:
+                with (
+                    workspace.artifacts.open(artifact.id, file.name) as source,
+                    archive.open(entry, "w") as target,
+                ):
                     for chunk in chunks_of(source):
                         target.write(chunk)
                         yield from sink.drain()

@@ -118,8 +118,15 @@ def check_fit(config: TrainingConfig, dataset: Dataset) -> None:
         raise ConfigError(
             "data.loss_on: plain text has no answers to learn from.", "Set 'Learn from' to every token (all)."
         )
-    if dataset.rows and config.data.validation_fraction and dataset.rows < 2 and not config.data.validation_dataset_id:
-        raise ConfigError("data.validation_fraction: one row cannot be split.", "Set the validation share to 0.")
+    if (
+        dataset.rows
+        and config.data.validation_fraction
+        and dataset.rows < 2
+        and not config.data.validation_dataset_id
+    ):
+        raise ConfigError(
+            "data.validation_fraction: one row cannot be split.", "Set the validation share to 0."
+        )
 
 
 def list_jobs(
@@ -249,7 +256,9 @@ def waiting_reason(workspace: Workspace, job: Job) -> str:
     if job.status is not JobStatus.QUEUED:
         return ""
     if not online_runners(workspace):
-        return "No runner is online. Start one with `python -m runner`, or restart the studio with `make start`."
+        return (
+            "No runner is online. Start one with `python -m runner`, or restart the studio with `make start`."
+        )
     return "Waiting for a free runner."
 
 

@@ -48,6 +48,11 @@ def list_notifications(workspace: Workspace, *, cursor: str | None = None) -> Pa
     return workspace.notifications.list(limit=50, cursor=cursor)
 
 
+def count_unread(workspace: Workspace) -> int:
+    """Return how many messages to this person are unread."""
+    return workspace.notifications.unread()
+
+
 def mark_notifications_read(workspace: Workspace) -> None:
     """Mark all messages as read."""
     workspace.notifications.mark_read()

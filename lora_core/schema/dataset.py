@@ -103,6 +103,14 @@ class CheckReport(Frozen):
     format: DatasetFormat
     confidence: float = Field(ge=0, le=1, description="How sure detection is of the format, 0 to 1.")
     format_reason: str = Field("", description="Why this format, in words.")
+    mapping: ColumnMapping = Field(
+        default_factory=ColumnMapping,
+        description="Columns the check used; only a suggestion where format is unknown.",
+    )
+    suggested_format: DatasetFormat = Field(
+        DatasetFormat.UNKNOWN,
+        description="Where format is unknown: what `mapping` would make of it, if confirmed.",
+    )
     columns: tuple[str, ...] = ()
     rows: int = 0
     good_rows: int = 0
@@ -112,7 +120,9 @@ class CheckReport(Frozen):
     turns: int = 0
     roles: dict[str, int] = Field(default_factory=dict)
     issue_counts: dict[str, int] = Field(default_factory=dict)
-    errors: tuple[RowIssue, ...] = Field((), description="The first errors; the full list is in the issues file.")
+    errors: tuple[RowIssue, ...] = Field(
+        (), description="The first errors; the full list is in the issues file."
+    )
     warnings: tuple[RowIssue, ...] = ()
     characters: LengthStats | None = None
     tokens: TokenReport | None = None

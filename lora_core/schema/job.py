@@ -45,7 +45,9 @@ class Requirements(Frozen):
     """What a machine must have to claim the job."""
 
     gpus: int = Field(0, ge=0, le=64, title="GPUs", description="GPUs needed; 0 runs anywhere.")
-    gpu_memory_gb: float = Field(0.0, ge=0, title="GPU memory", description="Memory needed on each GPU, in GB.")
+    gpu_memory_gb: float = Field(
+        0.0, ge=0, title="GPU memory", description="Memory needed on each GPU, in GB."
+    )
 
 
 class Job(Frozen):

@@ -53,7 +53,9 @@ class MetricPoint(Frozen):
     grad_norm: float | None = None
     tokens_per_second: float | None = None
     samples_per_second: float | None = None
-    data_wait_fraction: float | None = Field(None, description="Share of the step spent waiting for data, 0 to 1.")
+    data_wait_fraction: float | None = Field(
+        None, description="Share of the step spent waiting for data, 0 to 1."
+    )
     elapsed_seconds: float | None = None
     remaining_seconds: float | None = Field(None, description="From recent steps only; None where unknown.")
     gpu_memory_allocated_gb: float | None = None

@@ -10,7 +10,7 @@ from lora_core.schema.base import Frozen
 from lora_core.schema.config import TrainingConfig
 from lora_core.schema.dataset import ColumnMapping, DatasetFormat
 
-SPEC_VERSION = 1
+SPEC_VERSION: Literal[1] = 1
 
 
 class EventKind(StrEnum):
@@ -73,7 +73,9 @@ class RunSpec(Frozen):
     validation: DataFile | None = None
     resume_from: str | None = Field(None, description="Folder of a checkpoint to go on from.")
     threads: int | None = Field(None, description="Threads torch may use; None for all CPUs of the process.")
-    script: dict[str, Any] | None = Field(None, description="Instructions of the scripted trainer, in tests only.")
+    script: dict[str, Any] | None = Field(
+        None, description="Instructions of the scripted trainer, in tests only."
+    )
 
 
 class Request(Frozen):

@@ -1,0 +1,68 @@
+"""Downloads are made while they are read, and hold what the runner stored."""
+
+import csv
+import io
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from lora_core.actions import results
+from lora_core.actions.workspace import Workspace
+from lora_core.errors import NotFound
+from lora_core.schema.artifact import Artifact, ArtifactKind
+from lora_core.schema.base import new_id, utc_now
+from lora_core.schema.run import EventKind, RunEvent
+from lora_core.studio import Studio
+from tests.lora_core.actions.scenes import claimed, submitted
+
+
+@pytest.fixture
+def adapter(studio: Studio, workspace: Workspace, tmp_path: Path) -> Artifact:
+    job = submitted(workspace, "my job: 1")
+    folder = tmp_path / "adapter"
+    (folder / "nested").mkdir(parents=True)
+    (folder / "adapter_model.safetensors").write_bytes(b"x" * 3_000_000)
+    (folder / "nested" / "note.txt").write_text("hello")
+    artifact = Artifact(
+        id=new_id(),
+        user_id=workspace.user_id,
+        job_id=job.id,
+        attempt=claimed(studio),
+        kind=ArtifactKind.ADAPTER,
+        name="adapter",
+        path="",
+        created_at=utc_now(),
+    )
+    return studio.runner_port().put_artifact(artifact.attempt, artifact, folder)
+
+
+def test_an_adapter_comes_as_a_zip_of_its_files(workspace: Workspace, adapter: Artifact) -> None:
+    name, content = results.download_artifact(workspace, adapter.id)
+    archive = zipfile.ZipFile(io.BytesIO(b"".join(content)))
+    assert name == "my-job-1-adapter.zip"
+    assert archive.testzip() is None
+    assert {entry.filename: entry.file_size for entry in archive.infolist()} == {
+        "adapter_model.safetensors": 3_000_000,
+        "nested/note.txt": 5,
+    }
+
+
+def test_a_zip_is_made_in_small_pieces(workspace: Workspace, adapter: Artifact) -> None:
+    _name, content = results.download_artifact(workspace, adapter.id)
+    assert max(len(piece) for piece in content) <= 1 << 20
+
+
+def test_metrics_come_as_csv_with_every_point(studio: Studio, workspace: Workspace) -> None:
+    job = submitted(workspace)
+    data = {"kind": "train", "step": 1, "loss": None, "nonfinite": {"loss": "nan"}}
+    event = RunEvent(seq=1, at=utc_now(), kind=EventKind.METRICS, data=data)
+    studio.runner_port().ship(job.id, claimed(studio), [event])
+    _name, content = results.download_metrics(workspace, job.id)
+    (row,) = csv.DictReader(io.StringIO(b"".join(content).decode()))
+    assert (row["kind"], row["step"], row["loss"]) == ("train", "1", "nan")
+
+
+def test_logs_of_a_job_that_never_ran_are_not_found(workspace: Workspace) -> None:
+    with pytest.raises(NotFound, match="No log file"):
+        results.download_logs(workspace, submitted(workspace).id)
