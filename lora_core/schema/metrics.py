@@ -68,9 +68,10 @@ class MetricPoint(Frozen):
 
 
 class Series(Frozen):
-    """Columns of one job's points, smoothed and then down-sampled: lists of equal length, in order of `x`."""
+    """Some columns of one job's points, smoothed and then down-sampled: lists of equal length, in order of `x`."""
 
     x: tuple[float, ...] = ()
+    steps: tuple[int, ...] = Field((), description="The step of each value of `x`.")
     columns: dict[str, tuple[float | None, ...]] = Field(default_factory=dict)
     total: int = Field(0, description="Points before down-sampling.")
     last_step: int = Field(-1, description="Newest step in the store; -1 for none.")

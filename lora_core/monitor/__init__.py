@@ -1,0 +1,1 @@
+"""Watching a job: smoothing and down-sampling of its curves."""

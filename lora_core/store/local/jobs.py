@@ -1,0 +1,295 @@
+"""Jobs of one person: submit, find, ask, move, and the audit trail. What runners do is in `runner_port.py`."""
+
+# ruff: noqa: S608 - what is put into statements are names of columns from this code; values are always bound.
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from lora_core.errors import Conflict, Forbidden, NotAllowed, NotFound
+from lora_core.lifecycle import OWNED, REQUESTS, check_move
+from lora_core.schema.base import Page, new_id
+from lora_core.schema.config import TrainingConfig
+from lora_core.schema.job import (
+    Attempt,
+    Job,
+    JobEvent,
+    JobFilter,
+    JobStatus,
+    RequestedAction,
+    Requirements,
+)
+from lora_core.store.local.clock import Clock
+from lora_core.store.local.database import Database, contains, placeholders
+from lora_core.store.local.datasets import get_dataset
+from lora_core.store.local.files import FileTree
+from lora_core.store.local.rows import Cursor, Row, clamp, page, stamp
+
+PLAIN_COLUMNS = tuple(name for name in Job.model_fields if name not in {"config", "requirements"})
+"""Fields of Job that are columns of the same name."""
+
+ENDED = frozenset({JobStatus.FAILED, JobStatus.CANCELLED, JobStatus.COMPLETED})
+_LIST = Cursor("jobs", str, str)
+_EVENTS = Cursor("job_events", int)
+_PERSONS_MOVES = frozenset({JobStatus.QUEUED, JobStatus.PAUSED, JobStatus.CANCELLED})
+_STRENGTH = {None: 0, RequestedAction.CHECKPOINT: 1, RequestedAction.PAUSE: 2, RequestedAction.CANCEL: 3}
+"""A request may replace a weaker one only: a cancel is not turned into a pause, nor a pause into a checkpoint."""
+
+
+class LocalJobStore:
+    """JobStore over SQLite."""
+
+    def __init__(self, database: Database, files: FileTree, user_id: str, clock: Clock) -> None:
+        self._database = database
+        self._files = files
+        self._user_id = user_id
+        self._clock = clock
+
+    def submit(self, job: Job) -> Job:
+        """Insert a queued job; see `JobStore.submit`."""
+        if job.user_id != self._user_id:
+            raise Forbidden("A job is submitted by the person it belongs to.")
+        if job.status is not JobStatus.QUEUED:
+            raise NotAllowed("A new job starts as queued.")
+        with self._database.write() as connection:
+            known = connection.execute("SELECT * FROM training_jobs WHERE id = ?", (job.id,)).fetchone()
+            if known is not None:
+                if known["user_id"] != self._user_id:
+                    raise Conflict("There is another job with this id.")
+                return read_job(known)
+            dataset = get_dataset(connection, self._user_id, job.dataset_id)
+            validation_id = job.config.data.validation_dataset_id
+            if validation_id is not None:
+                get_dataset(connection, self._user_id, validation_id)
+            columns = {
+                "id": job.id,
+                "user_id": job.user_id,
+                "name": job.name,
+                "dataset_id": job.dataset_id,
+                "dataset_name": job.dataset_name or dataset.name,
+                "validation_dataset_id": validation_id,
+                "config": job.config.model_dump_json(),
+                "target": job.target,
+                "gpus": job.requirements.gpus,
+                "gpu_memory_gb": job.requirements.gpu_memory_gb,
+                "priority": job.priority,
+                "total_steps": job.total_steps,
+                "created_at": stamp(job.created_at),
+                "updated_at": stamp(self._clock()),
+            }
+            connection.execute(
+                f"INSERT INTO training_jobs ({', '.join(columns)}) VALUES ({placeholders(list(columns))})",
+                list(columns.values()),
+            )
+            row = get_row(connection, self._user_id, job.id)
+            record(connection, row, self._clock(), self._user_id, "submitted", to=JobStatus.QUEUED)
+            return read_job(row)
+
+    def get(self, job_id: str) -> Job:
+        """Return one job; see `JobStore.get`."""
+        with self._database.read() as connection:
+            return read_job(get_row(connection, self._user_id, job_id))
+
+    def list(self, job_filter: JobFilter, *, limit: int = 50, cursor: str | None = None) -> Page[Job]:
+        """Return jobs, newest first; see `JobStore.list`."""
+        limit = clamp(limit)
+        where, values = ["user_id = ?"], [self._user_id]
+        if job_filter.search:
+            where.append(r"casefold(name) LIKE ? ESCAPE '\'")
+            values.append(contains(job_filter.search))
+        if job_filter.statuses:
+            where.append(f"status IN ({placeholders(job_filter.statuses)})")
+            values += [status.value for status in job_filter.statuses]
+        if job_filter.dataset_id is not None:
+            where.append("dataset_id = ?")
+            values.append(job_filter.dataset_id)
+        if cursor is not None:
+            where.append("(created_at, id) < (?, ?)")
+            values += _LIST.read(cursor)
+        query = f"SELECT * FROM training_jobs WHERE {' AND '.join(where)} ORDER BY created_at DESC, id DESC LIMIT {limit + 1}"
+        with self._database.read() as connection:
+            rows = connection.execute(query, values).fetchall()
+        return page(rows, limit, read_job, lambda row: _LIST.write(row["created_at"], row["id"]))
+
+    def counts(self) -> dict[JobStatus, int]:
+        """Return how many jobs are in each state; see `JobStore.counts`."""
+        with self._database.read() as connection:
+            rows = connection.execute(
+                "SELECT status, count(*) AS jobs FROM training_jobs WHERE user_id = ? GROUP BY status",
+                (self._user_id,),
+            ).fetchall()
+        return {JobStatus(row["status"]): row["jobs"] for row in rows}
+
+    def request(self, job_id: str, action: RequestedAction, *, reason: str = "") -> Job:
+        """Ask the runner that holds the job; see `JobStore.request`. To cancel a queued job is a move at once."""
+        with self._database.write() as connection:
+            row = get_row(connection, self._user_id, job_id)
+            status, asked = JobStatus(row["status"]), row["requested_action"]
+            if status is JobStatus.QUEUED and action is RequestedAction.CANCEL:
+                return self._move(connection, row, JobStatus.CANCELLED, reason)
+            if status not in REQUESTS[action]:
+                raise NotAllowed(f"The job is {status.value}: there is nothing to {action.value}.")
+            if asked == action:
+                return read_job(row)
+            if asked is not None and _STRENGTH[RequestedAction(asked)] > _STRENGTH[action]:
+                raise NotAllowed(f"The job has already been asked to {asked}.")
+            asked_now = {
+                "requested_action": action.value,
+                "request_id": new_id(),
+                "updated_at": stamp(self._clock()),
+            }
+            set_columns(connection, job_id, asked_now)
+            record(connection, row, self._clock(), self._user_id, f"requested {action.value}", reason=reason)
+            return read_job(get_row(connection, self._user_id, job_id))
+
+    def move(self, job_id: str, to: JobStatus, *, reason: str = "") -> Job:
+        """Make a transition that needs no runner; see `JobStore.move`."""
+        with self._database.write() as connection:
+            return self._move(connection, get_row(connection, self._user_id, job_id), to, reason)
+
+    def rename(self, job_id: str, name: str) -> Job:
+        """Give the job another name; see `JobStore.rename`."""
+        with self._database.write() as connection:
+            row = get_row(connection, self._user_id, job_id)
+            job = Job.model_validate({**read_job(row).model_dump(), "name": name})
+            set_columns(connection, job_id, {"name": job.name, "updated_at": stamp(self._clock())})
+            record(connection, row, self._clock(), self._user_id, "renamed", reason=f"was “{row['name']}”")
+            return read_job(get_row(connection, self._user_id, job_id))
+
+    def delete(self, job_id: str) -> None:
+        """Remove an ended job; see `JobStore.delete`. Files of its artifacts that are still there go too."""
+        with self._database.write() as connection:
+            row = get_row(connection, self._user_id, job_id)
+            status = JobStatus(row["status"])
+            if status not in ENDED:
+                raise NotAllowed(f"The job is {status.value}.", "Cancel it first.")
+            buckets = [
+                found["bucket"]
+                for found in connection.execute(
+                    "SELECT DISTINCT bucket FROM model_artifacts WHERE job_id = ?", (job_id,)
+                )
+            ]
+            record(connection, row, self._clock(), self._user_id, "deleted", reason=row["name"])
+            connection.execute("DELETE FROM training_jobs WHERE id = ?", (job_id,))
+        for bucket in buckets:
+            self._files.delete(bucket, f"{self._user_id}/jobs/{job_id}")
+
+    def events(self, job_id: str, *, limit: int = 100, cursor: str | None = None) -> Page[JobEvent]:
+        """Return the audit trail, newest first; see `JobStore.events`."""
+        limit = clamp(limit)
+        before = _EVENTS.read(cursor)[0] if cursor is not None else 2**63 - 1
+        with self._database.read() as connection:
+            get_row(connection, self._user_id, job_id)
+            rows = connection.execute(
+                "SELECT seq, job_id, at, actor, action, from_status, to_status, reason FROM job_events"
+                " WHERE job_id = ? AND seq < ? ORDER BY seq DESC LIMIT ?",
+                (job_id, before, limit + 1),
+            ).fetchall()
+        return page(
+            rows, limit, lambda row: JobEvent.model_validate(dict(row)), lambda row: _EVENTS.write(row["seq"])
+        )
+
+    def attempts(self, job_id: str) -> Sequence[Attempt]:
+        """Return all attempts, oldest first; see `JobStore.attempts`."""
+        names = ", ".join(Attempt.model_fields)
+        with self._database.read() as connection:
+            get_row(connection, self._user_id, job_id)
+            rows = connection.execute(
+                f"SELECT {names} FROM job_attempts WHERE job_id = ? ORDER BY number", (job_id,)
+            )
+            return [Attempt.model_validate(dict(row)) for row in rows]
+
+    def _move(self, connection: Any, row: Row, to: JobStatus, reason: str) -> Job:
+        status = JobStatus(row["status"])
+        if status in OWNED:
+            raise NotAllowed(f"The job is {status.value}: a runner holds it and has to be asked.")
+        if to not in _PERSONS_MOVES:
+            raise NotAllowed(f"Only a runner can make a job {to.value}.")
+        check_move(status, to)
+        if to is JobStatus.QUEUED:
+            set_columns(connection, row["id"], {"error": "", "lost_attempts": 0})
+        set_status(connection, row, to, self._clock(), actor=self._user_id, action=_MOVES[to], reason=reason)
+        return read_job(get_row(connection, self._user_id, row["id"]))
+
+
+_MOVES = {JobStatus.QUEUED: "queued", JobStatus.PAUSED: "held", JobStatus.CANCELLED: "cancelled"}
+
+
+def get_row(connection: Any, user_id: str, job_id: str) -> Row:
+    """Return the row of one person's job.
+
+    Raises:
+        NotFound: No such job of this person.
+    """
+    row = connection.execute(
+        "SELECT * FROM training_jobs WHERE id = ? AND user_id = ?", (job_id, user_id)
+    ).fetchone()
+    if row is None:
+        raise NotFound("There is no such job (any more).")
+    return row
+
+
+def set_status(
+    connection: Any,
+    row: Row,
+    to: JobStatus,
+    now: datetime,
+    *,
+    actor: str,
+    action: str,
+    reason: str = "",
+    error: str = "",
+) -> None:
+    """Move a job, drop the open request, and write the audit line. The caller has checked that it may.
+
+    Args:
+        row: The job's row (id, user_id, status).
+    """
+    check_move(JobStatus(row["status"]), to)
+    columns: dict[str, Any] = {"status": to.value, "status_reason": reason, "updated_at": stamp(now)}
+    if to not in OWNED:
+        ended = stamp(now) if to in ENDED else None
+        columns |= {
+            "requested_action": None,
+            "request_id": "",
+            "phase": "",
+            "remaining_seconds": None,
+            "ended_at": ended,
+        }
+    if error:
+        columns["error"] = error
+    set_columns(connection, row["id"], columns)
+    record(connection, row, now, actor, action, to=to, reason=reason or error)
+
+
+def set_columns(connection: Any, job_id: str, columns: dict[str, Any]) -> None:
+    """Write columns of a job's row."""
+    assignments = ", ".join(f"{name} = ?" for name in columns)
+    connection.execute(f"UPDATE training_jobs SET {assignments} WHERE id = ?", [*columns.values(), job_id])
+
+
+def record(
+    connection: Any,
+    row: Row,
+    now: datetime,
+    actor: str,
+    action: str,
+    *,
+    to: JobStatus | None = None,
+    reason: str = "",
+) -> None:
+    """Write one line of the audit trail; `from` is filled in when there is a transition."""
+    before = row["status"] if to is not None and action != "submitted" else None
+    connection.execute(
+        "INSERT INTO job_events (job_id, user_id, at, actor, action, from_status, to_status, reason)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+        (row["id"], row["user_id"], stamp(now), actor, action, before, to.value if to else None, reason),
+    )
+
+
+def read_job(row: Row) -> Job:
+    """Make a job of its row."""
+    values = {name: row[name] for name in PLAIN_COLUMNS}
+    values["config"] = TrainingConfig.model_validate_json(row["config"])
+    values["requirements"] = Requirements(gpus=row["gpus"], gpu_memory_gb=row["gpu_memory_gb"])
+    return Job.model_validate(values)

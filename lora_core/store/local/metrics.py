@@ -1,0 +1,149 @@
+"""Series, points and log lines of one person's jobs. Read only; `ingest.py` and `blocks.py` write."""
+
+# ruff: noqa: S608 - what is put into statements are names of columns from this code; values are always bound.
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from lora_core.errors import NotFound
+from lora_core.monitor.downsampling import min_max_indices
+from lora_core.monitor.smoothing import smooth
+from lora_core.schema.base import Page
+from lora_core.schema.metrics import METRIC_COLUMNS, LogLine, MetricKind, MetricPoint, Series
+from lora_core.store.local.blocks import RECORDED_AT, STEP, Column, read_series
+from lora_core.store.local.database import Database, contains, placeholders
+from lora_core.store.local.jobs import get_row
+from lora_core.store.local.rows import Cursor, Row, clamp, from_json, page
+
+X_COLUMNS = (STEP, "epoch", "tokens_seen", "elapsed_seconds", RECORDED_AT)
+_POINT_COLUMNS = tuple(MetricPoint.model_fields)
+_LOG_COLUMNS = ("seq", "attempt", "at", "level", "source", "text")
+_LEVELS = ("debug", "info", "warning", "error")
+_POINTS = Cursor("points", int)
+_LOGS = Cursor("logs", int, int)
+
+
+class LocalMetricStore:
+    """MetricStore over SQLite."""
+
+    def __init__(self, database: Database, user_id: str) -> None:
+        self._database = database
+        self._user_id = user_id
+
+    def series(
+        self,
+        job_id: str,
+        kind: MetricKind,
+        columns: Sequence[str],
+        *,
+        points: int = 600,
+        smoothing: float = 0.0,
+        x: str = "step",
+    ) -> Series:
+        """Return columns over `x`, smoothed and then down-sampled; see `MetricStore.series`."""
+        unknown = [name for name in columns if name not in METRIC_COLUMNS] + [
+            name for name in (x,) if name not in X_COLUMNS
+        ]
+        if unknown:
+            raise NotFound(f"There is no metric called {unknown[0]}.")
+        with self._database.read() as connection:
+            get_row(connection, self._user_id, job_id)
+            whole = read_series(connection, job_id, kind, (x, *columns))
+        steps = whole[STEP]
+        if not len(steps):
+            return Series(columns=dict.fromkeys(columns, ()))
+        shown = {STEP: steps} | {name: smooth(whole[name], smoothing) for name in columns}
+        xs = whole[x]
+        if x != STEP:
+            xs, shown = _in_order(xs, shown)
+        kept = min_max_indices(shown[columns[0]] if columns else xs, points)
+        return Series(
+            x=tuple(xs[kept].tolist()),
+            steps=tuple(int(step) for step in shown[STEP][kept]),
+            columns={name: _values(shown[name][kept]) for name in columns},
+            total=len(steps),
+            last_step=int(steps[-1]),
+        )
+
+    def points(
+        self, job_id: str, kind: MetricKind, *, limit: int = 500, cursor: str | None = None
+    ) -> Page[MetricPoint]:
+        """Return full points in order of step; see `MetricStore.points`."""
+        limit = clamp(limit)
+        behind = _POINTS.read(cursor)[0] if cursor is not None else -1
+        with self._database.read() as connection:
+            get_row(connection, self._user_id, job_id)
+            rows = connection.execute(
+                f"SELECT {', '.join(_POINT_COLUMNS)} FROM metrics_points"
+                " WHERE job_id = ? AND kind = ? AND step > ? AND NOT hidden ORDER BY step LIMIT ?",
+                (job_id, kind.value, behind, limit + 1),
+            ).fetchall()
+        return page(rows, limit, read_point, lambda row: _POINTS.write(row["step"]))
+
+    def latest(self, job_id: str, kind: MetricKind) -> MetricPoint | None:
+        """Return the newest point; see `MetricStore.latest`."""
+        with self._database.read() as connection:
+            get_row(connection, self._user_id, job_id)
+            row = connection.execute(
+                f"SELECT {', '.join(_POINT_COLUMNS)} FROM metrics_points"
+                " WHERE job_id = ? AND kind = ? AND NOT hidden ORDER BY step DESC LIMIT 1",
+                (job_id, kind.value),
+            ).fetchone()
+        return read_point(row) if row is not None else None
+
+    def logs(
+        self,
+        job_id: str,
+        *,
+        limit: int = 200,
+        cursor: str | None = None,
+        search: str = "",
+        level: str = "",
+    ) -> Page[LogLine]:
+        """Return log lines, newest first; see `MetricStore.logs`."""
+        limit = clamp(limit)
+        where, values = ["job_id = ?"], [job_id]
+        if level in _LEVELS:
+            shown = _LEVELS[_LEVELS.index(level) :]
+            where.append(f"level IN ({placeholders(shown)})")
+            values += shown
+        if search:
+            where.append(r"casefold(text) LIKE ? ESCAPE '\'")
+            values.append(contains(search))
+        if cursor is not None:
+            where.append("(attempt, seq) < (?, ?)")
+            values += _LOGS.read(cursor)
+        with self._database.read() as connection:
+            get_row(connection, self._user_id, job_id)
+            rows = connection.execute(
+                f"SELECT {', '.join(_LOG_COLUMNS)} FROM log_lines WHERE {' AND '.join(where)}"
+                f" ORDER BY attempt DESC, seq DESC LIMIT {limit + 1}",
+                values,
+            ).fetchall()
+        return page(
+            rows,
+            limit,
+            lambda row: LogLine.model_validate(dict(row)),
+            lambda row: _LOGS.write(row["attempt"], row["seq"]),
+        )
+
+
+def read_point(row: Row) -> MetricPoint:
+    """Make a metric point of its row."""
+    documents = {name: from_json(row[name]) if row[name] else {} for name in ("extra", "nonfinite")}
+    return MetricPoint.model_validate(dict(row) | documents)
+
+
+def _in_order(xs: Column, columns: dict[str, Column]) -> tuple[Column, dict[str, Column]]:
+    """Drop points without x, and sort by x where it does not rise with the step."""
+    known = np.flatnonzero(~np.isnan(xs))
+    if len(known) and np.any(np.diff(xs[known]) < 0):
+        known = known[np.argsort(xs[known], kind="stable")]
+    if np.array_equal(known, np.arange(len(xs))):
+        return xs, columns
+    return xs[known], {name: values[known] for name, values in columns.items()}
+
+
+def _values(values: Column) -> tuple[float | None, ...]:
+    return tuple(None if value != value else value for value in values.tolist())

@@ -1,0 +1,5 @@
+"""Assertions in the shared contract explain themselves as those in test files do."""
+
+import pytest
+
+pytest.register_assert_rewrite("tests.contracts.store_contract", "tests.contracts.samples")
