@@ -168,7 +168,11 @@ def write_atomically(path: Path, content: bytes) -> None:
 
 def _finite(data: dict[str, Any]) -> dict[str, Any]:
     """Replace NaN and infinities, which JSON cannot hold, by None and name them in `nonfinite`."""
-    strange = {key: str(value) for key, value in data.items() if isinstance(value, float) and not math.isfinite(value)}
+    strange = {
+        key: str(value)
+        for key, value in data.items()
+        if isinstance(value, float) and not math.isfinite(value)
+    }
     if not strange:
         return data
     known = data.get("nonfinite", {})

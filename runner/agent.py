@@ -1,0 +1,228 @@
+"""The background process: announces itself, claims jobs and tasks, and tends what it holds. Holds no torch, no data.
+
+The loop never waits for a store: calls run on threads of their own, computing runs in children.
+"""
+
+import logging
+import threading
+import time
+from pathlib import Path
+from typing import TypeVar
+
+from lora_core.errors import Conflict, StoreError
+from lora_core.schema.base import utc_now
+from lora_core.schema.runner import Claim, RunnerInfo, Task
+from lora_core.settings import Settings
+from lora_core.store.base import RunnerPort, TaskPort
+from runner.attempt import AttemptRun, Stage, prune_runs, recall
+from runner.calls import Backoff, Call
+from runner.tasks import TaskRun, clear_stale_tasks
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+ANNOUNCE_SECONDS = 5.0
+TASK_SLOTS = 2
+KEEP_ENDED_RUNS = 10
+"""Run folders of failed attempts kept on this machine for a look inside; older ones are removed."""
+
+
+class Agent:
+    """The runner of one machine. `run` blocks; `stop` may be called from a signal handler or another thread.
+
+    Args:
+        settings: Folders and times.
+        jobs: The store's side of jobs.
+        tasks: The store's side of tasks.
+        info: This machine and the runner's identity.
+        slots: Training jobs at a time.
+        once: End when there is nothing (more) to do.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        jobs: RunnerPort,
+        tasks: TaskPort,
+        info: RunnerInfo,
+        *,
+        slots: int = 1,
+        once: bool = False,
+    ) -> None:
+        self._settings = settings
+        self._jobs = jobs
+        self._tasks = tasks
+        self.info = info
+        self._slots = slots
+        self._once = once
+        self._threads = max(1, info.cpus // slots)
+        self._waking = threading.Event()
+        wake = self._waking.set
+        self._announcing: Call[None] = Call(wake)
+        self._claiming: Call[Claim | None] = Call(wake)
+        self._claiming_task: Call[Task | None] = Call(wake)
+        self._backoff = Backoff()
+        self._announce_at = 0.0
+        self._claim_at = 0.0
+        self._stops = 0
+        self._stopping_since = 0.0
+        self._nothing_found = 0
+        self.runs: list[AttemptRun] = []
+        self.task_runs: list[TaskRun] = []
+
+    def run(self) -> None:
+        """Work until stopped (or, with `once`, until nothing is left), then let go of everything."""
+        self.take_up()
+        while not self._finished():
+            self._waking.wait(self._settings.poll_seconds)
+            self._waking.clear()
+            self.tick()
+        log.info("stopped")
+
+    def stop(self) -> None:
+        """Let go of the jobs, saving them; called again, at once."""
+        self._stops += 1
+        self._waking.set()
+
+    def take_up(self) -> None:
+        """Go on with attempts that an earlier agent of this machine left behind, trainers alive or not."""
+        prune_runs(self._settings.runs, KEEP_ENDED_RUNS)
+        clear_stale_tasks(self._settings)
+        for file in sorted(self._settings.runs.glob("*/*/claim.json")):
+            claim = recall(file.parent)
+            if claim is not None:
+                self._begin(claim, file.parent, "taken up again")
+
+    def tick(self) -> None:
+        """One turn: tend, announce, claim."""
+        if self._stops:
+            self._stop_working()
+        for run in self.runs:
+            run.tick()
+        for task_run in self.task_runs:
+            task_run.tick()
+        self._sweep()
+        self._take_claims()
+        self._announce()
+        if not self._stops:
+            self._look_for_work()
+
+    # Claims
+
+    def _look_for_work(self) -> None:
+        now = time.monotonic()
+        if now < self._claim_at or not self._backoff.ready:
+            return
+        self._claim_at = now + self._settings.poll_seconds
+        lease = self._settings.lease_seconds
+        if len(self.runs) < self._slots and not self._claiming.busy and self._leases_are_fresh():
+            self._claiming.start(lambda: self._jobs.claim(self._state(), lease_seconds=lease))
+        if len(self.task_runs) < TASK_SLOTS and not self._claiming_task.busy:
+            self._claiming_task.start(lambda: self._tasks.claim_task(self._state(), lease_seconds=lease))
+
+    def _leases_are_fresh(self) -> bool:
+        """A claim gives back jobs whose lease ran out: after a sleep of the machine, renew our own before claiming."""
+        now = utc_now().timestamp()
+        return all(run.lease_age(now) < self._settings.lease_seconds * 0.8 for run in self.runs)
+
+    def _take_claims(self) -> None:
+        if self._claiming.answered:
+            claim = self._answer(self._claiming)
+            if claim is not None:
+                self._begin(claim, self._settings.runs / claim.job.id / str(claim.attempt), "claimed")
+        if self._claiming_task.answered:
+            task = self._answer(self._claiming_task)
+            if task is not None:
+                log.info("task %s: %s", task.id[:8], task.kind.value)
+                self.task_runs.append(TaskRun(self._settings, self._tasks, task, self._waking.set))
+
+    def _answer(self, call: Call[T | None]) -> T | None:
+        try:
+            answer = call.take()
+        except StoreError as error:
+            if self._backoff.failures == 0:
+                log.warning("the store does not answer: %s", error)
+            self._backoff.failed()
+            return None
+        except Exception:
+            log.exception("looking for work failed")
+            self._backoff.failed()
+            return None
+        self._backoff.worked()
+        self._nothing_found = 0 if answer is not None else self._nothing_found + 1
+        return answer
+
+    def _begin(self, claim: Claim, root: Path, how: str) -> None:
+        try:
+            run = AttemptRun(
+                self._settings, self._jobs, claim, root, threads=self._threads, wake=self._waking.set
+            )
+        except Conflict:
+            return  # another agent of this machine is at work in that folder
+        except (
+            Exception
+        ):  # a damaged folder, a full disk; the lease runs out, and the store decides what becomes of it
+            log.exception("job %s attempt %d cannot be begun in %s", claim.job.id[:8], claim.attempt, root)
+            return
+        log.info("%s: %s (%s)", run, how, claim.job.name)
+        self.runs.append(run)
+        if self._stops:
+            run.release()
+
+    # Housekeeping
+
+    def _announce(self) -> None:
+        if self._announcing.answered:
+            try:
+                self._announcing.take()
+            except StoreError as error:
+                log.debug("could not announce: %s", error)
+        now = time.monotonic()
+        if now >= self._announce_at and not self._announcing.busy:
+            self._announce_at = now + ANNOUNCE_SECONDS
+            state = self._state()
+            self._announcing.start(lambda: self._jobs.announce(state))
+
+    def _state(self) -> RunnerInfo:
+        state = (
+            "stopping" if self._stops else "training" if self.runs else "busy" if self.task_runs else "idle"
+        )
+        return self.info.model_copy(update={"state": state, "seen_at": utc_now()})
+
+    def _sweep(self) -> None:
+        over = [run for run in self.runs if run.stage is Stage.OVER]
+        if over:
+            self.runs = [run for run in self.runs if run.stage is not Stage.OVER]
+            prune_runs(self._settings.runs, KEEP_ENDED_RUNS)
+            self._claim_at, self._nothing_found = 0.0, 0
+        self.task_runs = [task_run for task_run in self.task_runs if not task_run.over]
+
+    def _stop_working(self) -> None:
+        """Release once; at the second signal, or long after the first, end everything at once."""
+        now = time.monotonic()
+        if not self._stopping_since:
+            self._stopping_since = now
+            log.info("stopping: jobs are saved and released (press Ctrl-C again to stop at once)")
+            for task_run in self.task_runs:
+                task_run.stop()
+        for run in self.runs:
+            run.release()
+        if (
+            self._stops > 1
+            or now - self._stopping_since > self._settings.release_grace_seconds + LAST_CALLS_SECONDS
+        ):
+            for run in self.runs:
+                log.warning("%s: left as it is; it goes on at the next start", run)
+                run.abandon()
+            self.runs = []
+
+    def _finished(self) -> bool:
+        busy = self.runs or self.task_runs or self._claiming.busy or self._claiming_task.busy
+        if self._stops > 1:
+            return not self.runs
+        return not busy and (self._stops > 0 or (self._once and self._nothing_found >= 2))
+
+
+LAST_CALLS_SECONDS = 60.0
+"""After the grace for saving, time for the last uploads."""

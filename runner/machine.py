@@ -1,0 +1,140 @@
+"""What this machine has, and under which name its runner is known. Reads the driver and the kernel; holds no GPU memory."""
+
+import fcntl
+import os
+import platform
+import re
+import socket
+from pathlib import Path
+from typing import IO
+
+import psutil
+
+from lora_core.errors import Conflict
+from lora_core.schema.base import new_id, utc_now
+from lora_core.schema.runner import RunnerInfo
+
+GIB = 2**30
+CGROUP = Path("/sys/fs/cgroup")
+
+
+class Identity:
+    """A runner's name and id on this machine, held for the life of the process so that no other runner takes them.
+
+    Args:
+        folder: Where identities are kept, one file each.
+        name: The wanted name; empty for the host's name. While a runner of that name lives, `-2`, `-3` ... is appended.
+    """
+
+    def __init__(self, folder: Path, name: str = "") -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        wanted = (name or socket.gethostname() or "runner")[:80]
+        for number in range(1, 100):
+            self.name = wanted if number == 1 else f"{wanted}-{number}"
+            file = (folder / f"{re.sub(r'[^A-Za-z0-9.-]', '_', self.name)}.id").open("a+", encoding="ascii")
+            if lock(file):
+                break
+            file.close()
+        else:
+            raise Conflict(
+                f"There are already {number} runners named {wanted} at work.", "Choose another --name."
+            )
+        self._file = file
+        file.seek(0)
+        self.id = file.read().strip()
+        if not self.id:
+            self.id = new_id()
+            file.write(self.id)
+            file.flush()
+
+    def release(self) -> None:
+        """Let another runner take the name."""
+        self._file.close()
+
+
+def lock(file: IO[str]) -> bool:
+    """Lock an open file for this process, if nobody holds it; the kernel lets go when the process dies."""
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def describe_machine(identity: Identity, version: str) -> RunnerInfo:
+    """Describe this machine as a runner announces it. `gpu_memory_gb` is that of the smallest GPU."""
+    gpus = read_gpus()
+    now = utc_now()
+    return RunnerInfo(
+        id=identity.id,
+        name=identity.name,
+        version=version,
+        cpus=usable_cpus(),
+        memory_gb=round(usable_memory_bytes() / GIB, 1),
+        gpus=tuple(name for name, _ in gpus),
+        gpu_memory_gb=round(min((size for _, size in gpus), default=0) / GIB, 1),
+        started_at=now,
+        seen_at=now,
+    )
+
+
+def usable_cpus(cgroup: Path = CGROUP) -> int:
+    """Count the CPUs this process may use: its affinity, cut by the container's quota (cgroup v2 or v1)."""
+    allowed = len(os.sched_getaffinity(0)) if platform.system() == "Linux" else os.cpu_count() or 1
+    try:
+        if (cgroup / "cpu.max").exists():
+            quota, period = (cgroup / "cpu.max").read_text().split()
+        else:
+            quota = (cgroup / "cpu" / "cpu.cfs_quota_us").read_text().strip()
+            period = (cgroup / "cpu" / "cpu.cfs_period_us").read_text().strip()
+        return allowed if quota in ("max", "-1") else max(1, min(allowed, int(quota) // int(period)))
+    except (OSError, ValueError):
+        return allowed
+
+
+def usable_memory_bytes(cgroup: Path = CGROUP) -> int:
+    """Memory this process may use, in bytes: the machine's, cut by the container's limit."""
+    total: int = psutil.virtual_memory().total
+    for name in ("memory.max", "memory/memory.limit_in_bytes"):
+        try:
+            return min(total, int((cgroup / name).read_text()))
+        except (OSError, ValueError):
+            continue
+    return total
+
+
+def read_gpus() -> list[tuple[str, int]]:
+    """Return (name, memory in bytes) of each NVIDIA GPU this process may see; empty where there is no driver."""
+    import pynvml
+
+    try:
+        pynvml.nvmlInit()
+    except pynvml.NVMLError:
+        return []
+    try:
+        handles = [
+            pynvml.nvmlDeviceGetHandleByIndex(index) for index in _visible(pynvml.nvmlDeviceGetCount())
+        ]
+        return [
+            (_text(pynvml.nvmlDeviceGetName(each)), int(pynvml.nvmlDeviceGetMemoryInfo(each).total))
+            for each in handles
+        ]
+    except pynvml.NVMLError:
+        return []
+    finally:
+        pynvml.nvmlShutdown()
+
+
+def _visible(count: int) -> list[int]:
+    """Indices that CUDA_VISIBLE_DEVICES leaves; GPUs named by uuid are all counted, for lack of a cheap way to match."""
+    value = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if value is None:
+        return list(range(count))
+    parts = [part.strip() for part in value.split(",") if part.strip()]
+    if all(part.lstrip("-").isdigit() for part in parts):
+        return [int(part) for part in parts if 0 <= int(part) < count]
+    return list(range(count))[: len(parts)]
+
+
+def _text(value: str | bytes) -> str:
+    return value.decode() if isinstance(value, bytes) else value
