@@ -1,0 +1,141 @@
+"""`python -m runner.train RUN_DIR`: trains what the folder's spec says and tells by its exit code how it ended."""
+
+import argparse
+import logging
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+
+from lora_core.errors import ConfigError, Conflict, DataError, ModelError, StudioError
+from lora_core.schema.run import ExitCode
+from runner.run_folder import EventWriter, RunFolder
+from runner.train.journal import Journal
+
+CRASHED = 1
+
+OFFLINE = {
+    "HF_HUB_OFFLINE": "1",
+    "TRANSFORMERS_OFFLINE": "1",
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+    "DO_NOT_TRACK": "1",
+}
+"""A trainer has no business in the network."""
+
+CALM = {"OMP_WAIT_POLICY": "PASSIVE", "TOKENIZERS_PARALLELISM": "false"}
+"""OpenMP threads that spin while they wait take the CPU from the app beside them."""
+
+OUT_OF_MEMORY_SIGNS = (
+    "can't allocate memory",
+    "out of memory",
+    "DefaultCPUAllocator",
+    "CUBLAS_STATUS_ALLOC_FAILED",
+)
+
+
+def main() -> int:
+    """Train one run folder, holding its lock.
+
+    Returns:
+        An ExitCode; 1 for a crash.
+    """
+    os.environ.update(
+        OFFLINE
+    )  # before torch and the Hugging Face libraries are imported: they read these once
+    os.environ.update({name: os.environ.get(name, value) for name, value in CALM.items()})
+    if "WORLD_SIZE" not in os.environ:  # no launcher: one process drives one GPU
+        os.environ["CUDA_VISIBLE_DEVICES"] = os.environ.get("CUDA_VISIBLE_DEVICES", "0").split(",")[0]
+    parser = argparse.ArgumentParser(prog="python -m runner.train", description=__doc__)
+    parser.add_argument("run_dir", type=Path, help="Run folder with a spec.json.")
+    folder = RunFolder(parser.parse_args().run_dir.resolve())
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    try:
+        with folder.locked(), EventWriter(folder.events_file) as writer:
+            return run(folder, Journal(writer), signals=True)
+    except (Conflict, FileNotFoundError) as error:
+        print(error, file=sys.stderr)
+        return CRASHED
+
+
+def run(folder: RunFolder, journal: Journal, *, signals: bool = False) -> int:
+    """Train and turn every way to end into an exit code and a result event.
+
+    Args:
+        signals: Take SIGTERM and SIGINT as a request to save and end (main thread only).
+    """
+    asked_early: list[int] = []
+    if signals:
+        _on_signals(asked_early.append)
+    # Imported here so that the lock is held, and the folder shows life, before the seconds that torch takes to load.
+    journal.phase("starting", pid=os.getpid())
+    from runner.train.sft import train
+    from runner.train.watcher import StopRequested, Watcher
+
+    watcher = Watcher(folder, journal)
+    if signals:
+        _on_signals(lambda _: watcher.stop("release"))
+    if asked_early:
+        watcher.stop("release")
+    watcher.start()
+    try:
+        return train(folder, folder.spec(), journal, watcher)
+    except StopRequested as request:
+        return ExitCode.PAUSED if request.action == "pause" else ExitCode.RELEASED
+    except (ConfigError, DataError, ModelError) as error:
+        return _ended(journal, ExitCode.CONFIG_OR_DATA, str(error))
+    except Exception as error:  # the last line of defence: whatever happened must reach the person
+        traceback.print_exc()
+        if is_out_of_memory(error):
+            return _ended(
+                journal,
+                ExitCode.OUT_OF_MEMORY,
+                f"Out of memory: {_memory_advice(folder)} ({_first_line(error)})",
+            )
+        text = str(error) if isinstance(error, StudioError) else f"{type(error).__name__}: {error}"
+        return _ended(journal, CRASHED, text)
+    finally:
+        watcher.close()
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Tell a lack of memory, of GPU or machine, from other errors."""
+    import torch
+
+    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+        return True
+    return isinstance(error, RuntimeError) and any(sign in str(error) for sign in OUT_OF_MEMORY_SIGNS)
+
+
+def _on_signals(act: Callable[[int], None]) -> None:
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda received, _: act(received))
+
+
+def _ended(journal: Journal, code: int, text: str) -> int:
+    journal.log(text, "error")
+    journal.result(error=text)
+    return code
+
+
+def _memory_advice(folder: RunFolder) -> str:
+    config = folder.spec().config
+    length, batch = config.data.max_length, config.optimisation.micro_batch_size
+    steps = [
+        f"micro-batch {batch // 2} with accumulation {config.optimisation.accumulation_steps * 2}"
+        if batch > 1
+        else "",
+        "" if config.optimisation.gradient_checkpointing else "gradient checkpointing",
+        "4bit quantisation" if config.model.quantisation == "none" else "",
+        f"rows shorter than {length} tokens",
+    ]
+    return f"{batch} rows of up to {length} tokens did not fit. Try {', or '.join(filter(None, steps))}."
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0][:300]
+
+
+if __name__ == "__main__":
+    sys.exit(main())
