@@ -1026,6 +1026,21 @@ class RunnerPortContract(StoreContract):
         studio.port.ship(claim.job.id, 1, [events.phase("training", start_step=0, total_steps=50)])
         assert (studio.job(claim).status, studio.job(claim).total_steps) == (JobStatus.RUNNING, 50)
 
+    def test_a_phase_that_repeats_the_start_does_not_set_the_step_back(self, studio: Studio) -> None:
+        claim, events = studio.running()
+        studio.port.ship(claim.job.id, 1, [events.train(40), events.phase("training", start_step=0)])
+        studio.port.ship(claim.job.id, 1, [events.phase("training", start_step=0)])
+        assert studio.job(claim).current_step == 40
+
+    def test_a_rotated_checkpoint_is_not_the_newest(self, studio: Studio) -> None:
+        claim, events = studio.running()
+        batch = [
+            events.make(EventKind.CHECKPOINT, step=40, path="checkpoints/40", best=False),
+            events.make(EventKind.CHECKPOINT, step=20, path="checkpoints/20", best=False, dropped=True),
+        ]
+        studio.port.ship(claim.job.id, 1, batch)
+        assert studio.job(claim).checkpoint_step == 40
+
     def test_the_jobs_row_follows_from_its_events(self, studio: Studio) -> None:
         claim, events = studio.running()
         batch = [

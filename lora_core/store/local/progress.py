@@ -50,7 +50,7 @@ def follow(events: Sequence[RunEvent], points: Sequence[tuple[int, Point]], hold
             _follow_phase(
                 progress, event.data, fresh=event.seq > seen, starting=holder["status"] == "initializing"
             )
-        elif event.kind is EventKind.CHECKPOINT and event.seq > seen:
+        elif event.kind is EventKind.CHECKPOINT and event.seq > seen and not event.data.get("dropped"):
             _follow_checkpoint(progress, event.data)
     _follow_points(progress, points, seen, holder["elapsed_before"])
     total = progress.job.get("total_steps", holder["total_steps"])
@@ -89,7 +89,7 @@ def _follow_phase(progress: Progress, data: dict[str, Any], *, fresh: bool, star
     progress.training = progress.training or name == TRAINING
     if (start := _count(data.get("start_step"))) is not None:
         progress.start_step = start
-        if fresh:
+        if fresh and starting:  # later phases repeat where the attempt started
             progress.job["current_step"] = start
     if (total := _count(data.get("total_steps"))) is not None:
         progress.job["total_steps"] = total
