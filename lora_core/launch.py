@@ -29,7 +29,7 @@ class Child:
     def start(self) -> None:
         """Start the process in its own session, so that Ctrl-C reaches it only through us, and once."""
         self.starts.append(time.monotonic())
-        self.process = subprocess.Popen(self.command, start_new_session=True)  # noqa: S603 - our own command
+        self.process = subprocess.Popen(self.command, start_new_session=True)
 
     def keep_alive(self) -> bool:
         """Start again if it has ended.
@@ -81,7 +81,9 @@ def run_studio(settings: Settings, tell: Callable[[str], None]) -> int:
         signal.signal(number, stop)
     runner.start()
     app.start()
-    tell(f"LoRA Studio is at http://{settings.host}:{settings.port} (Ctrl-C stops it; a running job is saved first).")
+    tell(
+        f"LoRA Studio is at http://{settings.host}:{settings.port} (Ctrl-C stops it; a running job is saved first)."
+    )
     status = 0
     while not stopped:
         time.sleep(0.2)

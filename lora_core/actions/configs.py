@@ -1,7 +1,8 @@
 """Configs as people handle them: presets, typed overrides, YAML both ways, differences. Reads no store."""
 
 import difflib
-from collections.abc import Iterable
+import math
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import yaml
@@ -29,6 +30,18 @@ def config_from_preset(name: str, overrides: Iterable[str] = ()) -> TrainingConf
     return override_config(find_preset(name).config(), overrides)
 
 
+def starting_point(config: TrainingConfig) -> tuple[str, TrainingConfig]:
+    """Return what a config started from, in words and as a config: its preset, or the defaults.
+
+    >>> starting_point(TrainingConfig(preset="balanced"))[0], starting_point(TrainingConfig(preset="gone"))[0]
+    ('preset Balanced', 'the defaults')
+    """
+    for preset in list_presets():
+        if preset.name == config.preset:
+            return f"preset {preset.title}", preset.config()
+    return "the defaults", TrainingConfig()
+
+
 def override_config(config: TrainingConfig, overrides: Iterable[str]) -> TrainingConfig:
     """Apply overrides such as `optimisation.learning_rate=1e-4`; values are read by the field's own type.
 
@@ -38,15 +51,42 @@ def override_config(config: TrainingConfig, overrides: Iterable[str]) -> Trainin
     >>> override_config(TrainingConfig(), ["adapter.rank=8"]).adapter.rank
     8
     """
-    changed = config.model_dump()
+    changes: dict[str, Any] = {}
     for override in overrides:
         key, separator, value = override.partition("=")
         if not separator:
             raise ConfigError(
                 f"{override!r} is not an override.", "Write it as key=value, such as adapter.rank=8."
             )
-        _place(changed, key.strip(), _read_value(value.strip()))
+        changes[key.strip()] = _read_value(value.strip())
+    return change_config(config, changes)
+
+
+def change_config(config: TrainingConfig, changes: Mapping[str, Any]) -> TrainingConfig:
+    """Return the config with some fields changed, given by dotted key.
+
+    Raises:
+        ConfigError: Unknown key, or a value out of bounds.
+    """
+    changed = config.model_dump()
+    for key, value in changes.items():
+        _place(changed, key, value)
     return _validate(changed)
+
+
+def expected_updates(config: TrainingConfig, rows: int) -> int:
+    """Return how many updates a job on `rows` rows will make, from the split, the batch, the epochs and the step limit.
+
+    >>> expected_updates(TrainingConfig(), rows=250)
+    30
+    """
+    data, optimisation = config.data, config.optimisation
+    rows = min(rows, data.row_limit or rows)
+    kept_back = 0 if data.validation_dataset_id else max(1, round(rows * data.validation_fraction))
+    training = rows - (kept_back if data.validation_fraction and rows > 1 else 0)
+    batch = optimisation.micro_batch_size * optimisation.accumulation_steps
+    updates = math.ceil(math.ceil(training / batch) * optimisation.epochs)
+    return min(updates, optimisation.max_steps or updates)
 
 
 def config_to_yaml(config: TrainingConfig) -> str:

@@ -5,11 +5,31 @@ from dataclasses import dataclass
 
 from lora_core.actions.files import chunks_of, local_copy
 from lora_core.actions.workspace import Workspace
+from lora_core.datasets.example import Message
 from lora_core.datasets.preview import PreviewRow, preview_rows
 from lora_core.errors import DataError, NotAllowed
 from lora_core.schema.base import Page, new_id, utc_now
 from lora_core.schema.dataset import ColumnMapping, Dataset, DatasetFormat, DatasetStatus
 from lora_core.schema.runner import Task, TaskKind, TaskStatus
+
+__all__ = [
+    "DatasetView",
+    "Message",
+    "PreviewRow",
+    "check_again",
+    "delete_dataset",
+    "download_dataset",
+    "download_issues",
+    "drop_bad_rows",
+    "find_cleaned",
+    "list_datasets",
+    "map_columns",
+    "measure_tokens",
+    "preview_dataset",
+    "rename_dataset",
+    "upload_dataset",
+    "view_dataset",
+]
 
 MAX_NAME = 120
 OPEN_TASKS = (TaskStatus.WAITING, TaskStatus.RUNNING)
@@ -88,7 +108,13 @@ def preview_dataset(
     path = local_copy(workspace, dataset)
     return list(
         preview_rows(
-            path, dataset.format, dataset.mapping, offset=offset, limit=min(limit, 50), search=search
+            path,
+            dataset.format,
+            dataset.mapping,
+            offset=offset,
+            limit=min(limit, 50),
+            search=search,
+            file_name=dataset.file_name,
         )
     )
 

@@ -19,7 +19,7 @@ from lora_core.schema.runner import RunnerInfo
 ONLINE_SECONDS = 30
 """A runner or trainer not heard of for this long is shown as offline or disconnected."""
 
-CHART_COLUMNS = ("loss", "epoch", "learning_rate", "elapsed_seconds")
+CHART_COLUMNS = ("loss", "epoch", "learning_rate", "grad_norm", "tokens_per_second", "elapsed_seconds")
 MAX_NAME = 120
 
 
@@ -40,7 +40,6 @@ class JobSnapshot:
     raw: Series
     smooth: Series
     evaluations: Series
-    throughput: Series
     newest: MetricPoint | None
     checkpoints: Sequence[Artifact]
     logs: Sequence[LogLine]
@@ -228,20 +227,34 @@ def read_job_page(workspace: Workspace, job_id: str, view: ChartView, *, log_lin
     series = workspace.metrics.series
     raw = series(job_id, MetricKind.TRAIN, CHART_COLUMNS, points=view.points, x=view.x)
     smooth = series(
-        job_id, MetricKind.TRAIN, CHART_COLUMNS, points=view.points, smoothing=view.smoothing, x=view.x
+        job_id, MetricKind.TRAIN, ("loss",), points=view.points, smoothing=view.smoothing, x=view.x
     )
     return JobSnapshot(
         job=job,
         raw=raw,
         smooth=smooth,
         evaluations=series(job_id, MetricKind.EVAL, ("eval_loss",), points=view.points, x=view.x),
-        throughput=series(job_id, MetricKind.TRAIN, ("tokens_per_second",), points=60),
         newest=workspace.metrics.latest(job_id, MetricKind.TRAIN),
         checkpoints=workspace.artifacts.list(job_id, ArtifactKind.CHECKPOINT),
         logs=workspace.metrics.logs(job_id, limit=log_lines).items,
         connected=is_connected(job),
         waiting_for=waiting_reason(workspace, job),
     )
+
+
+def is_live(job: Job) -> bool:
+    """Say whether the job waits, starts or runs: only then does it change by itself."""
+    return job.status in lifecycle.LIVE
+
+
+def is_held(job: Job) -> bool:
+    """Say whether a runner holds the job: it starts or runs."""
+    return job.status in lifecycle.OWNED
+
+
+def is_over(job: Job) -> bool:
+    """Say whether the job has ended; a paused one has not."""
+    return not is_live(job) and job.status is not JobStatus.PAUSED
 
 
 def is_connected(job: Job, now: datetime | None = None) -> bool:

@@ -22,7 +22,9 @@ class Preset(Frozen):
     why: str = Field(description="One line: when to choose it.")
     source: str = Field(description="Where its numbers come from.")
     order: int = Field(100, description="Place in lists, smallest first.")
-    changes: dict[str, Any] = Field(default_factory=dict, description="Differences from the defaults, nested as the config is.")
+    changes: dict[str, Any] = Field(
+        default_factory=dict, description="Differences from the defaults, nested as the config is."
+    )
 
     def config(self) -> TrainingConfig:
         """Return the defaults with this preset's changes.

@@ -1,0 +1,77 @@
+"""One thing to learn from, whatever format it came in: a conversation or a text."""
+
+import json
+from typing import Any
+
+import msgspec
+
+SEPARATOR = "\0"
+"""Between the turns of a conversation where they are hashed as one text."""
+
+
+class Message(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
+    """One turn of a conversation, as chat templates know it.
+
+    Args:
+        role: system, user, assistant or tool.
+        content: The text; may be empty where there are tool calls.
+        name: Of the tool or speaker, if the data has one.
+        tool_calls: `{"type": "function", "function": {"name", "arguments": {...}}}` each.
+        tool_call_id: Which call a tool message answers.
+        reasoning_content: The thinking before the answer, for models that have it.
+        learned: False for an answer that the data marks with weight 0: context only.
+    """
+
+    role: str
+    content: str
+    name: str | None = None
+    tool_calls: tuple[dict[str, Any], ...] = ()
+    tool_call_id: str | None = None
+    reasoning_content: str | None = None
+    learned: bool = True
+
+    def as_dict(self) -> dict[str, Any]:
+        """The message as chat templates read it: plain values, and no key that has no value."""
+        plain: dict[str, Any] = {"role": self.role, "content": self.content}
+        if self.reasoning_content is not None:
+            plain["reasoning_content"] = self.reasoning_content
+            plain["thinking"] = self.reasoning_content
+        if self.tool_calls:
+            plain["tool_calls"] = list(self.tool_calls)
+        if self.tool_call_id is not None:
+            plain["tool_call_id"] = self.tool_call_id
+        if self.name is not None:
+            plain["name"] = self.name
+        return plain
+
+
+class Example(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
+    """A checked row: either `messages` or `text` is filled. `tools` are JSON schemas of functions the model may call."""
+
+    messages: tuple[Message, ...] = ()
+    text: str = ""
+    tools: tuple[dict[str, Any], ...] = ()
+
+    def characters(self) -> int:
+        """Length of all content in characters."""
+        return len(self.text) + sum([len(message.content) for message in self.messages])
+
+
+def fingerprint(example: Example) -> int:
+    """Hash an example's content, so that exact duplicates are found whatever their layout in the file.
+
+    Returns:
+        64 bits; equal only within one process (Python's own keyed hash, which is the fastest there is for this).
+    """
+    if not example.messages:
+        return hash((example.text,))
+    extras = [
+        json.dumps([index, message.tool_calls, message.reasoning_content], sort_keys=True)
+        for index, message in enumerate(example.messages)
+        if message.tool_calls or message.reasoning_content
+    ]
+    if example.tools:
+        extras.append(json.dumps(example.tools, sort_keys=True))
+    roles = tuple([message.role for message in example.messages])
+    content = SEPARATOR.join([message.content for message in example.messages])
+    return hash((content, *extras)) ^ hash(roles) if extras else hash(content) ^ hash(roles)
