@@ -1,0 +1,1 @@
+"""The screens. Each module defines render() and nothing runs at import."""

@@ -1,0 +1,1 @@
+"""The frame around all pages, and the routes beside them."""

@@ -1,0 +1,42 @@
+"""All pages of the studio: their order, groups, titles, icons and addresses. Draws nothing."""
+
+from typing import Any
+
+import streamlit as st
+
+from pages import datasets, home, job, jobs, train
+
+
+def build_pages(default: str = "home") -> dict[str, list[Any]]:
+    """Return the pages by group, for st.navigation. Every page is a callable: none is served by its path.
+
+    Args:
+        default: Url path of the page at the root address.
+    """
+
+    def page(url_path: str, render: Any, title: str, icon: str, *, visibility: Any = "visible") -> Any:
+        return st.Page(
+            render,
+            title=title,
+            icon=f":material/{icon}:",
+            url_path=url_path,
+            default=url_path == default,
+            visibility=visibility,
+        )
+
+    return {
+        "": [page("home", home.render, "Home", "home")],
+        "Build": [
+            page("datasets", datasets.render, "Data sets", "dataset"),
+            page("train", train.render, "New job", "model_training"),
+        ],
+        "Watch": [
+            page("jobs", jobs.render, "Jobs", "list_alt"),
+            page("job", job.render, "Job", "monitoring", visibility="hidden"),
+        ],
+    }
+
+
+def by_url_path(groups: dict[str, list[Any]], default: str = "home") -> dict[str, Any]:
+    """Return the pages by url path; the default page's own path is the empty string, it is listed under its name."""
+    return {page.url_path or default: page for pages in groups.values() for page in pages}

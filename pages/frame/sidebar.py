@@ -1,0 +1,77 @@
+"""What stands below the navigation on every page: whether a runner is online, and the bell with its messages."""
+
+import streamlit as st
+
+from lora_core.actions.jobs import online_runners
+from lora_core.actions.overview import count_unread, list_notifications, mark_notifications_read
+from lora_core.actions.workspace import Workspace
+from lora_core.schema.base import utc_now
+from lora_core.schema.notification import Notification
+from pages.widgets import session
+from pages.widgets.errors import shown
+from pages.widgets.links import page_link
+from pages.widgets.messages import message_icon
+from pages.widgets.plain import plain
+from pages.widgets.times import local_time
+
+SHOWN_MESSAGES = 12
+REFRESHES_PER_LOOK = 5
+"""The sidebar looks this many times less often than a live page."""
+
+
+def draw() -> None:
+    """Draw the foot of the sidebar and keep it fresh."""
+    seconds = session.workspace().settings.refresh_seconds * REFRESHES_PER_LOOK
+    with st.sidebar:
+        st.fragment(_live, run_every=seconds, key="sidebar")()
+
+
+def _live() -> None:
+    with shown():
+        workspace = session.workspace()
+        messages = list_notifications(workspace).items[:SHOWN_MESSAGES]
+        _runners(workspace)
+        _bell(workspace, messages)
+        for message in session.untold(messages, now=utc_now()):
+            st.toast(f"**{plain(message.title)}**  \n{plain(message.body)}", icon=message_icon(message))
+
+
+def _runners(workspace: Workspace) -> None:
+    online = online_runners(workspace)
+    if online:
+        count = len(online)
+        st.badge(
+            f"{count} runner{'s' if count > 1 else ''} online", icon=":material/check_circle:", color="green"
+        )
+    else:
+        st.badge("No runner online", icon=":material/power_off:", color="orange")
+        st.caption("Checks and jobs wait until one is. `make start` starts the app with a runner.")
+
+
+def _bell(workspace: Workspace, messages: list[Notification]) -> None:
+    unread = count_unread(workspace)
+    label = f"Notifications ({unread})" if unread else "Notifications"
+    icon = ":material/notifications_unread:" if unread else ":material/notifications:"
+    with st.popover(label, icon=icon, width="stretch", key="bell"):
+        if not messages:
+            st.caption("Nothing yet. You will read here when a job starts, ends or needs you.")
+            return
+        for message in messages:
+            _message(message)
+        st.button(
+            "Mark all as read",
+            icon=":material/done_all:",
+            key="mark_read",
+            disabled=not unread,
+            on_click=mark_notifications_read,
+            args=(workspace,),
+        )
+
+
+def _message(message: Notification) -> None:
+    with st.container(gap=None, key=f"message_{message.id}"):
+        weight = "" if message.read_at else "**"
+        st.markdown(f"{message_icon(message)} {weight}{plain(message.title)}{weight}")
+        st.caption(f"{plain(message.body)}  \n{local_time(message.created_at)}".strip())
+        if message.job_id:
+            page_link("Open the job", "job", icon=":material/arrow_forward:", id=message.job_id)

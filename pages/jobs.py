@@ -1,0 +1,151 @@
+"""All jobs of the person: found by name and status, a row leads to its job. Live while a job on it is."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import pandas as pd
+import streamlit as st
+
+from lora_core.actions import jobs
+from lora_core.schema.base import Page
+from lora_core.schema.job import Job, JobFilter, JobStatus
+from pages.widgets import formats, session
+from pages.widgets.badges import STATUS, status_word
+from pages.widgets.empty import empty_state
+from pages.widgets.errors import shown
+from pages.widgets.links import open_page
+
+PAGE_ROWS = 50
+WORDS = {status_word(status): status for status in JobStatus}
+
+
+def render() -> None:
+    """Draw the list."""
+    with st.container(horizontal=True, vertical_alignment="center", key="header"):
+        st.title("Jobs", anchor=False, width="content")
+        st.space("stretch")
+        if st.button("New job", icon=":material/add:", type="primary", key="new_job"):
+            open_page("train")
+    with shown():
+        _draw_list()
+
+
+def _draw_list() -> None:
+    workspace = session.workspace()
+    if not jobs.list_jobs(workspace, limit=1).items:
+        _draw_empty()
+        return
+    job_filter = _draw_filter()
+    cursor = session.list_cursor(job_filter)
+    page = jobs.list_jobs(workspace, job_filter, limit=PAGE_ROWS, cursor=cursor)
+    if not page.items:
+        st.info(
+            "Clear the search or choose another status.",
+            title="No job matches",
+            icon=":material/filter_alt_off:",
+        )
+        return
+    every = workspace.settings.refresh_seconds if any(map(jobs.is_live, page.items)) else None
+    st.fragment(_draw_table, run_every=every, key="rows")(job_filter, cursor, live=every is not None)
+    _draw_paging(job_filter, cursor, page)
+
+
+def _draw_filter() -> JobFilter:
+    with st.container(horizontal=True, vertical_alignment="bottom", key="filter"):
+        search = st.text_input(
+            "Search jobs",
+            type="search",
+            live=True,
+            key="search",
+            bind="query-params",
+            placeholder="Search by name",
+            label_visibility="collapsed",
+            width=230,
+        )
+        chosen = st.pills(
+            "Status",
+            list(WORDS),
+            selection_mode="multi",
+            key="status",
+            bind="query-params",
+            label_visibility="collapsed",
+            width="content",
+        )
+    return JobFilter(search=(search or "").strip(), statuses=tuple(WORDS[word] for word in chosen))
+
+
+def _draw_table(job_filter: JobFilter, cursor: str | None, *, live: bool) -> None:
+    """Draw one page of the list. While a job on it is live, this runs on a timer and alone."""
+    with shown():
+        items = jobs.list_jobs(session.workspace(), job_filter, limit=PAGE_ROWS, cursor=cursor).items
+        if live and not any(map(jobs.is_live, items)):
+            st.rerun()
+        picked = st.dataframe(
+            _table(items),
+            hide_index=True,
+            key="table",
+            on_select="rerun",
+            selection_mode=["single-row", "single-cell"],
+            height="content",
+            column_config=_columns(),
+        )
+        rows = [*picked.selection.rows, *(row for row, _ in picked.selection.cells)]
+        if rows and rows[0] < len(items):
+            open_page("job", id=items[rows[0]].id)
+
+
+def _draw_paging(job_filter: JobFilter, cursor: str | None, page: Page[Job]) -> None:
+    with st.container(horizontal=True, vertical_alignment="center", key="paging"):
+        st.caption("Click a row to open the job, a heading to sort.", width="content")
+        st.space("stretch")
+        if cursor is not None and st.button("Newest", icon=":material/first_page:", key="first"):
+            session.go_to_cursor(job_filter, None)
+            st.rerun()
+        if page.cursor is not None and st.button("Older", icon=":material/chevron_right:", key="older"):
+            session.go_to_cursor(job_filter, page.cursor)
+            st.rerun()
+
+
+def _draw_empty() -> None:
+    with empty_state(
+        ":material/model_training:",
+        "No jobs yet",
+        "A job fine-tunes a base model on one of your data sets.",
+        key="no_jobs",
+    ):
+        if st.button("Start the first job", type="primary", icon=":material/add:", key="first_job"):
+            open_page("train")
+
+
+def _table(items: Sequence[Job]) -> pd.DataFrame:
+    table = pd.DataFrame([_row(job) for job in items])
+    return table.astype({"Loss": float, "Validation": float, "Started": "datetime64[s, UTC]"})
+
+
+def _columns() -> dict[str, Any]:
+    column = st.column_config
+    return {
+        "Name": column.TextColumn(width=190, pinned=True),
+        "Status": column.MultiselectColumn(
+            options=list(WORDS), color=[STATUS[status][2] for status in WORDS.values()], width=100
+        ),
+        "Progress": column.ProgressColumn(min_value=0.0, max_value=100.0, format="%d%%", width=110),
+        "Loss": column.NumberColumn(format="%.4f", width=75),
+        "Validation": column.NumberColumn(format="%.4f", width=85),
+        "Ran": column.TextColumn(width=80, help="Hours, minutes, seconds."),
+        "Started": column.DatetimeColumn(format="D MMM YYYY, HH:mm", timezone=st.context.timezone, width=140),
+    }
+
+
+def _row(job: Job) -> dict[str, object]:
+    return {
+        "Name": job.name,
+        "Status": [status_word(job.status)],
+        "Progress": round(job.progress * 100, 1),
+        "Loss": job.train_loss,
+        "Validation": job.eval_loss,
+        "Ran": formats.duration(job.elapsed_seconds),
+        "Started": job.started_at,
+        "Data set": job.dataset_name,
+        "Base model": job.config.model.base,
+    }

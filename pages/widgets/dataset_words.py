@@ -1,0 +1,44 @@
+"""How a data set's status and format are put into words and badges, the same on every page."""
+
+from collections.abc import Mapping
+
+import streamlit as st
+
+from lora_core.schema.dataset import Dataset, DatasetFormat, DatasetStatus
+
+STATUS: Mapping[DatasetStatus, tuple[str, str, str]] = {
+    DatasetStatus.UPLOADED: ("Waiting for its check", "hourglass_empty", "gray"),
+    DatasetStatus.CHECKING: ("Being checked", "progress_activity", "blue"),
+    DatasetStatus.READY: ("Ready", "check_circle", "green"),
+    DatasetStatus.NEEDS_MAPPING: ("Needs mapping", "alt_route", "orange"),
+    DatasetStatus.HAS_ERRORS: ("Has bad rows", "error", "red"),
+    DatasetStatus.UNREADABLE: ("Cannot be read", "block", "red"),
+}
+"""Label, Material icon and colour of each status."""
+
+FORMAT: Mapping[DatasetFormat, tuple[str, str]] = {
+    DatasetFormat.MESSAGES: ("Chat messages", "Turns with role and content, as OpenAI writes them."),
+    DatasetFormat.SHAREGPT: ("ShareGPT", "Turns with from and value."),
+    DatasetFormat.ALPACA: ("Alpaca", "An instruction, an optional input, and the output to learn."),
+    DatasetFormat.PROMPT_COMPLETION: ("Prompt and completion", "A prompt and the answer to learn."),
+    DatasetFormat.TEXT: ("Plain text", "Text that is learned as a whole; there are no answers."),
+    DatasetFormat.UNKNOWN: ("Not known yet", "No format was recognised."),
+}
+"""Title and explanation of each format."""
+
+UNDER_CHECK = (DatasetStatus.UPLOADED, DatasetStatus.CHECKING)
+
+
+def status_badge(dataset: Dataset) -> None:
+    """Draw the status as icon, word and colour."""
+    label, icon, color = STATUS[dataset.status]
+    st.badge(label, icon=f":material/{icon}:", color=color)
+
+
+def many(count: int, one: str, more: str = "") -> str:
+    """Count things with the right noun.
+
+    >>> many(1, "row"), many(12_000, "row")
+    ('1 row', '12,000 rows')
+    """
+    return f"{count:,} {one if count == 1 else more or one + 's'}"

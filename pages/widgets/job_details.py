@@ -1,0 +1,157 @@
+"""The tabs of the job page beside watching and log: files, config, history."""
+
+import pandas as pd
+import streamlit as st
+
+from lora_core.actions import configs, jobs, results
+from lora_core.actions.workspace import Workspace
+from lora_core.errors import StudioError
+from lora_core.schema.artifact import Artifact, ArtifactKind
+from lora_core.schema.job import Job
+from pages.widgets import downloads, formats
+from pages.widgets.badges import status_word
+from pages.widgets.empty import empty_state
+from pages.widgets.plain import plain
+from pages.widgets.times import local_time
+
+
+def draw_files(workspace: Workspace, job: Job) -> None:
+    """Draw what can be taken home: the adapter, the metrics, the logs, the checkpoints."""
+    adapter = results.find_adapter(workspace, job.id)
+    checkpoints = results.list_artifacts(workspace, job.id, ArtifactKind.CHECKPOINT)
+    if adapter is None and not checkpoints and job.current_step == 0:
+        with empty_state(
+            ":material/folder_open:",
+            "No files yet",
+            "Checkpoints, metrics and the adapter appear here as they are saved.",
+            key="no_files",
+        ):
+            return
+    if adapter is not None:
+        _draw_adapter(adapter)
+    with st.container(horizontal=True, vertical_alignment="center", key="files"):
+        st.subheader("Checkpoints", anchor=False, width="content")
+        st.space("stretch")
+        downloads.link("Metrics (CSV)", "metrics", job.id, key="metrics_csv")
+    if not checkpoints:
+        st.caption("None is kept.")
+    for checkpoint in checkpoints:
+        _draw_checkpoint(workspace, checkpoint)
+
+
+def draw_config(workspace: Workspace, job: Job) -> None:
+    """Draw the config, and what differs from the preset it started from."""
+    name, base = configs.starting_point(job.config)
+    differences = {
+        key: values for key, values in configs.diff_configs(base, job.config).items() if key != "preset"
+    }
+    st.subheader(f"Changed from {name}", anchor=False)
+    if differences:
+        rows = [
+            {"Setting": key, name: _text(old), "This job": _text(new)}
+            for key, (old, new) in differences.items()
+        ]
+        st.dataframe(pd.DataFrame(rows), hide_index=True, key="config_diff")
+    else:
+        st.caption("Nothing.")
+    st.subheader("Whole config", anchor=False)
+    st.code(configs.config_to_yaml(job.config), language="yaml")
+
+
+def draw_history(workspace: Workspace, job: Job) -> None:
+    """Draw times, attempts and the audit trail."""
+    moments = {"Submitted": job.created_at, "Started": job.started_at, "Ended": job.ended_at}
+    with st.container(horizontal=True, gap="large", key="times"):
+        for label, moment in moments.items():
+            st.metric(label, local_time(moment) if moment else formats.UNKNOWN, width="content")
+        st.metric("Ran", formats.duration(job.elapsed_seconds), width="content")
+        st.metric(
+            "Cost", formats.cost(job.cost_usd), width="content", help="A job on this machine costs nothing."
+        )
+    st.caption(f"Job id `{job.id}`")
+    st.subheader("Attempts", anchor=False)
+    attempts = [
+        {
+            "Attempt": attempt.number,
+            "Runner": attempt.runner_name or attempt.runner_id[:8],
+            "From step": attempt.start_step,
+            "Started": local_time(attempt.started_at),
+            "Ran": formats.duration(formats.run_time(attempt.started_at, attempt.ended_at)),
+            "Outcome": attempt.outcome.value if attempt.outcome else "going on",
+            "Reason": attempt.reason,
+        }
+        for attempt in jobs.list_attempts(workspace, job.id)
+    ]
+    if attempts:
+        st.dataframe(pd.DataFrame(attempts), hide_index=True, key="attempts")
+    else:
+        st.caption("No runner has taken this job yet.")
+    st.subheader("Audit trail", anchor=False)
+    events = [
+        {
+            "When": local_time(event.at),
+            "Who": event.actor,
+            "What": event.action,
+            "From": status_word(event.from_status) if event.from_status else "",
+            "To": status_word(event.to_status) if event.to_status else "",
+            "Why": event.reason,
+        }
+        for event in jobs.list_events(workspace, job.id).items
+    ]
+    st.dataframe(pd.DataFrame(events), hide_index=True, key="events")
+
+
+def _draw_adapter(adapter: Artifact) -> None:
+    with st.container(border=True, key="adapter_card"):
+        with st.container(horizontal=True, vertical_alignment="center"):
+            st.markdown("**:material/extension: Adapter**", width="content")
+            at = f"from step {adapter.step} · " if adapter.step is not None else ""
+            st.caption(
+                f"{at}{formats.size(adapter.bytes)} · PEFT folder with tokenizer and training config",
+                width="content",
+            )
+            st.space("stretch")
+            downloads.link("Download the adapter", "artifact", adapter.id, key="adapter_zip", primary=True)
+        st.code(
+            'from peft import PeftModel\nmodel = PeftModel.from_pretrained(base_model, "adapter/")',
+            language="python",
+        )
+
+
+def _draw_checkpoint(workspace: Workspace, checkpoint: Artifact) -> None:
+    with st.container(
+        border=True, horizontal=True, vertical_alignment="center", key=f"checkpoint_{checkpoint.id}"
+    ):
+        st.markdown(f"**Step {checkpoint.step}**", width="content")
+        if checkpoint.best:
+            st.badge("Best", icon=":material/star:", color="green")
+        loss = (
+            f"validation loss {formats.loss(checkpoint.eval_loss)} · "
+            if checkpoint.eval_loss is not None
+            else ""
+        )
+        st.caption(
+            f"{loss}{formats.size(checkpoint.bytes)} · {local_time(checkpoint.created_at)}", width="content"
+        )
+        st.space("stretch")
+        st.button(
+            "Pinned" if checkpoint.pinned else "Pin",
+            icon=":material/keep:" if checkpoint.pinned else ":material/keep_off:",
+            type="tertiary",
+            key=f"pin_{checkpoint.id}",
+            help="A pinned checkpoint stays when newer ones come.",
+            on_click=_pin,
+            args=(workspace, checkpoint),
+        )
+        downloads.link("Download", "artifact", checkpoint.id, key=f"zip_{checkpoint.id}")
+
+
+def _pin(workspace: Workspace, checkpoint: Artifact) -> None:
+    try:
+        results.pin_checkpoint(workspace, checkpoint.id, pinned=not checkpoint.pinned)
+    except StudioError as error:
+        st.toast(plain(str(error)), icon=":material/error:", duration="long")
+
+
+def _text(value: object) -> str:
+    return "–" if value is None else str(value)

@@ -1,0 +1,193 @@
+"""The page of one job, in every state a job can be in."""
+
+import pytest
+
+from lora_core.actions import jobs
+from lora_core.actions.workspace import Workspace
+from lora_core.schema.artifact import ArtifactKind
+from lora_core.schema.base import new_id
+from lora_core.schema.job import Job, JobStatus, Outcome, RequestedAction
+from lora_core.studio import Studio
+from tests.pages.conftest import OpenPage
+from tests.pages.seeding import Run, queued_job, seed_every_state
+from tests.pages.words import words
+
+
+@pytest.fixture
+def run(studio: Studio) -> Run:
+    """A job that a runner trains."""
+    return Run(studio, queued_job(studio, "my *first* job"), total_steps=200).train(60)
+
+
+def metrics(page: object) -> dict[str, str]:
+    return {metric.label: metric.value for metric in page.metric}  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("address", [{}, {"id": ""}, {"id": "x"}, {"id": "../../etc"}, {"id": new_id()}])
+def test_an_address_without_a_job_leads_back(open_page: OpenPage, address: dict[str, str]) -> None:
+    page = open_page("job", **address)
+    assert "No such job" in words(page)
+    page.button(key="all_jobs").click().run()
+    assert not page.exception
+
+
+def test_a_job_in_each_state_is_shown(open_page: OpenPage, studio: Studio) -> None:
+    for job in seed_every_state(studio, scale=0.1).values():
+        page = open_page("job", id=job.id)
+        assert not page.exception
+        assert page.title[0].value == job.name.replace("-", "\\-")
+
+
+@pytest.mark.parametrize("tab", ["Watch", "Log", "Files", "Config", "History"])
+def test_every_part_of_an_ended_job_is_shown(open_page: OpenPage, run: Run, tab: str) -> None:
+    run.keep(ArtifactKind.ADAPTER, 60)
+    run.end(Outcome.COMPLETED)
+    page = open_page("job", id=run.job_id, tab=tab)
+    assert not page.exception
+    assert not page.error
+
+
+def test_a_running_job_shows_its_numbers(open_page: OpenPage, run: Run) -> None:
+    page = open_page("job", id=run.job_id)
+    shown = metrics(page)
+    assert "my \\*first\\* job" in words(page)
+    assert "Live · training" in words(page)
+    assert page.get("progress")[0].proto.text == "Step 60 of 200"
+    assert shown["Time left"] == "00:01:56"
+    assert len(shown["Training loss"].split(".")[1]) == 4
+
+
+def test_an_unchanged_poll_draws_the_same(open_page: OpenPage, run: Run) -> None:
+    def drawn() -> list[bytes]:
+        elements = [element for element in page.main if getattr(element, "proto", None) is not None]
+        return [element.proto.SerializeToString(deterministic=True) for element in elements]
+
+    page = open_page("job", id=run.job_id)
+    before = drawn()
+    page.run()
+    assert len(before) > 20
+    assert drawn() == before
+
+
+def test_a_queued_job_says_why_it_waits(open_page: OpenPage, studio: Studio) -> None:
+    page = open_page("job", id=queued_job(studio).id)
+    assert "No runner is online" in words(page)
+    assert "The curve begins with the first step." in words(page)
+
+
+def test_a_silent_runner_is_shown_as_disconnected(
+    open_page: OpenPage, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(jobs, "ONLINE_SECONDS", -1)
+    assert "Disconnected" in words(open_page("job", id=run.job_id))
+
+
+def test_a_failed_job_says_what_happened(open_page: OpenPage, run: Run) -> None:
+    run.end(Outcome.FAILED, reason="out of memory", error="Out of memory at step 60. Halve the micro-batch.")
+    page = open_page("job", id=run.job_id)
+    assert "Halve the micro" in words(page)
+    assert page.button(key="resume").label == "Try again"
+    assert "delete" in {button.key for button in page.button}
+
+
+def test_odd_points_break_nothing(open_page: OpenPage, run: Run) -> None:
+    run.point(61, loss=None, nonfinite={"loss": "nan"}).point(62, loss=0.0).evaluate(62, None)
+    for x in ("Step", "Epoch", "Tokens", "Elapsed"):
+        page = open_page("job", id=run.job_id, x=x, log="true")
+        assert not page.exception
+        assert page.get("vega_lite_chart")
+
+
+def test_a_job_with_evaluations_alone_has_a_chart(open_page: OpenPage, studio: Studio) -> None:
+    run = Run(studio, queued_job(studio)).phase("training", start_step=0, total_steps=9).evaluate(1, 1.5)
+    assert open_page("job", id=run.job_id).get("vega_lite_chart")
+
+
+def test_a_click_pauses_the_job(open_page: OpenPage, run: Run) -> None:
+    page = open_page("job", id=run.job_id)
+    page.button(key="pause").click().run()
+    assert run.job.requested_action is RequestedAction.PAUSE
+    assert "Pausing" in words(page)
+    assert page.button(key="pause").disabled
+
+
+def test_cancel_asks_first_and_names_the_job(open_page: OpenPage, run: Run, workspace: Workspace) -> None:
+    page = open_page("job", id=run.job_id)
+    page.button(key="cancel").click().run()
+    assert run.job.requested_action is None
+    assert "**my \\*first\\* job** stops at once" in words(page)
+    assert "checkpoints are kept" in words(page)
+    page.button(key="confirm_cancel").click().run()
+    assert run.job.requested_action is RequestedAction.CANCEL
+
+
+def test_an_action_that_comes_too_late_says_so(open_page: OpenPage, run: Run) -> None:
+    page = open_page("job", id=run.job_id)
+    run.end(Outcome.COMPLETED)
+    page.button(key="pause").click().run()
+    assert run.job.status is JobStatus.COMPLETED
+    assert page.toast
+    assert not page.exception
+
+
+def test_a_paused_job_resumes(open_page: OpenPage, run: Run) -> None:
+    run.end(Outcome.PAUSED, reason="paused by its owner")
+    page = open_page("job", id=run.job_id)
+    assert "Paused by its owner" in words(page)
+    page.button(key="resume").click().run()
+    assert run.job.status is JobStatus.QUEUED
+
+
+def test_a_job_is_renamed(open_page: OpenPage, run: Run) -> None:
+    page = open_page("job", id=run.job_id)
+    page.text_input(key="job_name").set_value("better").run()
+    page.button(key="rename").click().run()
+    assert run.job.name == "better"
+
+
+def test_an_ended_job_is_deleted_after_asking(
+    open_page: OpenPage, studio: Studio, workspace: Workspace
+) -> None:
+    job: Job = queued_job(studio)
+    jobs.cancel_job(workspace, job.id)
+    page = open_page("job", id=job.id)
+    page.button(key="delete").click().run()
+    assert jobs.get_job(workspace, job.id)
+    page.button(key="confirm_delete").click().run()
+    assert not jobs.list_jobs(workspace).items
+
+
+def test_the_log_is_searched(open_page: OpenPage, run: Run) -> None:
+    run.log("loading the data").log("row 3 was cut", "warning")
+    page = open_page("job", id=run.job_id, tab="Log")
+    assert "loading the data" in page.code[0].value
+    page.text_input(key="log_search").set_value("row 3").run()
+    assert "WARNING  row 3 was cut" in page.code[0].value
+    assert "loading" not in page.code[0].value
+    page.text_input(key="log_search").set_value("no such words").run()
+    assert "No line matches." in words(page)
+
+
+def test_a_checkpoint_is_pinned(open_page: OpenPage, run: Run, workspace: Workspace) -> None:
+    checkpoint = run.keep(ArtifactKind.CHECKPOINT, 60)
+    page = open_page("job", id=run.job_id, tab="Files")
+    page.button(key=f"pin_{checkpoint.id}").click().run()
+    assert workspace.artifacts.get(checkpoint.id).pinned
+    assert page.button(key=f"pin_{checkpoint.id}").label == "Pinned"
+
+
+def test_the_config_shows_what_differs_from_its_preset(open_page: OpenPage, studio: Studio) -> None:
+    job = queued_job(studio, overrides=("adapter.rank=8",))
+    page = open_page("job", id=job.id, tab="Config")
+    assert page.dataframe[0].value.to_dict("records") == [
+        {"Setting": "adapter.rank", "preset Balanced": "32", "This job": "8"}
+    ]
+    assert "rank: 8" in page.code[0].value
+
+
+def test_the_history_names_runner_and_reason(open_page: OpenPage, run: Run) -> None:
+    run.end(Outcome.PAUSED, reason="paused by its owner")
+    attempts, events = (table.value for table in open_page("job", id=run.job_id, tab="History").dataframe)
+    assert attempts["Runner"].tolist() == ["workstation"]
+    assert attempts["Outcome"].tolist() == ["paused"]
+    assert "Paused" in events["To"].tolist()

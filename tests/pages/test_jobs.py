@@ -1,0 +1,93 @@
+"""The list of jobs: found, filtered, paged."""
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from lora_core.actions import jobs as actions
+from lora_core.actions.workspace import Workspace
+from lora_core.errors import Unavailable
+from lora_core.schema.job import JobFilter
+from lora_core.studio import Studio
+from pages import jobs
+from tests.pages.conftest import OpenPage
+from tests.pages.seeding import Run, queued_job, seed_every_state
+from tests.pages.words import words
+
+
+def names(page: AppTest) -> list[str]:
+    return page.dataframe[0].value["Name"].tolist()
+
+
+def test_an_empty_list_leads_to_the_first_job(open_page: OpenPage) -> None:
+    page = open_page("jobs")
+    assert "No jobs yet" in words(page)
+    page.button(key="first_job").click().run()
+    assert not page.exception
+
+
+def test_jobs_in_every_state_are_listed_newest_first(open_page: OpenPage, studio: Studio) -> None:
+    seed_every_state(studio, scale=0.05)
+    page = open_page("jobs")
+    table = page.dataframe[0].value
+    assert names(page)[0] == "Memory saver on tickets"
+    assert [status for (status,) in table["Status"]] == [
+        "Queued", "Starting", "Running", "Cancelled", "Failed", "Paused", "Completed",
+    ]  # fmt: skip
+    assert table["Progress"].tolist()[-1] == 100.0
+
+
+def test_the_address_filters(open_page: OpenPage, studio: Studio, workspace: Workspace) -> None:
+    queued_job(studio, "night run")
+    actions.cancel_job(workspace, queued_job(studio, "day run").id)
+    assert names(open_page("jobs", search="night")) == ["night run"]
+    assert names(open_page("jobs", status="Cancelled")) == ["day run"]
+    assert "No job matches" in words(open_page("jobs", search="night", status="Cancelled"))
+
+
+def test_a_long_list_has_pages(open_page: OpenPage, studio: Studio, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(jobs, "PAGE_ROWS", 2)
+    for name in ("a", "b", "c"):
+        queued_job(studio, name)
+    page = open_page("jobs")
+    assert names(page) == ["c", "b"]
+    page.button(key="older").click().run()
+    assert names(page) == ["a"]
+    page.button(key="first").click().run()
+    assert names(page) == ["c", "b"]
+
+
+def test_a_list_without_live_jobs_is_drawn_too(
+    open_page: OpenPage, studio: Studio, workspace: Workspace
+) -> None:
+    actions.cancel_job(workspace, queued_job(studio).id)
+    table = open_page("jobs").dataframe[0].value
+    assert table["Loss"].isna().all()
+    assert table["Started"].isna().all()
+
+
+def test_an_unchanged_poll_draws_the_same(open_page: OpenPage, studio: Studio) -> None:
+    Run(studio, queued_job(studio), total_steps=9).train(3)
+    page = open_page("jobs")
+    before = page.dataframe[0].proto.SerializeToString(deterministic=True)
+    assert page.run().dataframe[0].proto.SerializeToString(deterministic=True) == before
+
+
+def test_a_store_that_is_away_is_a_calm_error(open_page: OpenPage, monkeypatch: pytest.MonkeyPatch) -> None:
+    def away(*_: object, **__: object) -> None:
+        raise Unavailable("The database does not answer.", "Try again in a moment.")
+
+    monkeypatch.setattr(actions, "list_jobs", away)
+    assert "The database does not answer" in words(open_page("jobs"))
+
+
+def test_a_place_in_a_list_belongs_to_its_filter(
+    open_page: OpenPage, studio: Studio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(jobs, "PAGE_ROWS", 1)
+    for name in ("one a", "one b", "two"):
+        queued_job(studio, name)
+    page = open_page("jobs")
+    page.button(key="older").click().run()
+    page.text_input(key="search").set_value("one").run()
+    assert names(page) == ["one b"]
+    assert JobFilter(search="one") != JobFilter()
