@@ -131,3 +131,14 @@ def test_the_overview_counts_live_and_ended_jobs(workspace: Workspace) -> None:
     assert [job.name for job in seen.live] == ["one"]
     assert [job.name for job in seen.recent] == ["two"]
     assert seen.counts == {JobStatus.QUEUED: 1, JobStatus.CANCELLED: 1}
+
+
+def test_a_job_is_live_until_it_is_paused_or_over(studio: Studio, workspace: Workspace) -> None:
+    job = submitted(workspace)
+    assert (jobs.is_live(job), jobs.is_held(job), jobs.is_over(job)) == (True, False, False)
+    claimed(studio)
+    job = jobs.get_job(workspace, job.id)
+    assert (jobs.is_live(job), jobs.is_held(job), jobs.is_over(job)) == (True, True, False)
+    for status, over in ((JobStatus.PAUSED, False), (JobStatus.FAILED, True), (JobStatus.COMPLETED, True)):
+        ended = job.model_copy(update={"status": status})
+        assert (jobs.is_live(ended), jobs.is_over(ended)) == (False, over)
