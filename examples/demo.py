@@ -32,7 +32,19 @@ from lora_core.schema.job import Job, JobStatus
 from lora_core.studio import Studio
 
 FOLDER = Path(__file__).parent / "support_tickets"
-PRESET = "small-data"
+PRESET = "balanced"
+SETTINGS = (
+    "optimisation.learning_rate=1e-3",
+    "optimisation.epochs=3",
+    "optimisation.accumulation_steps=2",
+    "adapter.rank=16",
+    "data.max_length=256",
+)
+"""What the demo changes: a model this small learns best at a higher rate, and 250 rows need small updates to be many.
+
+Chosen by the loss on the validation share of the training rows; the held-out rows had no say.
+"""
+
 MAX_NEW_TOKENS = 48
 """The longest right answer is about 30 tokens."""
 
@@ -50,7 +62,9 @@ class Answered:
 
 
 def main(
-    override: Annotated[list[str] | None, typer.Option("--set", help="key=value, such as adapter.rank=8.")] = None,
+    override: Annotated[
+        list[str] | None, typer.Option("--set", help="key=value, such as adapter.rank=8.")
+    ] = None,
     preset: Annotated[str, typer.Option(help="Preset to train with.")] = PRESET,
 ) -> None:
     """Fine-tune the demo model on the support tickets and compare it with itself before."""
@@ -58,7 +72,7 @@ def main(
     studio = Studio()
     workspace = studio.workspace()
     try:
-        config = configs.config_from_preset(preset, override or [])
+        config = configs.config_from_preset(preset, [*SETTINGS, *(override or [])])
         with a_runner(workspace), progress() as bar:
             job = train(workspace, config, bar)
             answered = answer(workspace, job, bar)
@@ -75,7 +89,10 @@ def train(workspace: Workspace, config: configs.TrainingConfig, bar: Progress) -
     line = bar.add_task("uploading the data set", total=1.0)
     with (FOLDER / "train.jsonl").open("rb") as stream:
         dataset = datasets.upload_dataset(
-            workspace, "support_tickets.jsonl", iter(lambda: stream.read(CHUNK_BYTES), b""), name="Support tickets"
+            workspace,
+            "support_tickets.jsonl",
+            iter(lambda: stream.read(CHUNK_BYTES), b""),
+            name="Support tickets",
         )
     while datasets.view_dataset(workspace, dataset.id).busy:
         bar.update(line, description="checking the data set")
@@ -105,14 +122,21 @@ def answer(workspace: Workspace, job: Job, bar: Progress) -> list[Answered]:
                 target.write_bytes(source.read())
         answers = Path(folder) / "answers.jsonl"
         command = [sys.executable, "-m", "runner.answer", "--both", "--output", str(answers)]
-        command += ["--model", str(folder_of(model, workspace.settings.models)), "--adapter", f"{folder}/adapter"]
+        command += [
+            "--model",
+            str(folder_of(model, workspace.settings.models)),
+            "--adapter",
+            f"{folder}/adapter",
+        ]
         command += ["--prompts", str(FOLDER / "held_out.jsonl"), "--max-new-tokens", str(MAX_NEW_TOKENS)]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode:
             raise StudioError(f"The answers could not be made: {done.stderr.strip().splitlines()[-1:]}")
         said = [json.loads(text) for text in answers.read_text(encoding="utf-8").splitlines()]
     bar.update(line, total=1.0, completed=1.0)
-    rows = [json.loads(text)["messages"] for text in (FOLDER / "held_out.jsonl").read_text("utf-8").splitlines()]
+    rows = [
+        json.loads(text)["messages"] for text in (FOLDER / "held_out.jsonl").read_text("utf-8").splitlines()
+    ]
     return [
         Answered(messages[-2]["content"], messages[-1]["content"], row["base"], row["adapter"])
         for messages, row in zip(rows, said, strict=True)
@@ -122,20 +146,27 @@ def answer(workspace: Workspace, job: Job, bar: Progress) -> list[Answered]:
 def show(answered: list[Answered], job: Job, *, seconds: float) -> None:
     """Print the table of before and after, and three rows as examples."""
     references = [row.reference for row in answered]
-    before, after = score([row.before for row in answered], references), score([row.after for row in answered], references)
+    before, after = (
+        score([row.before for row in answered], references),
+        score([row.after for row in answered], references),
+    )
     table = Table(title=f"{len(answered)} held-out support tickets, greedy decoding")
     for column in ("", "before", "after"):
         table.add_column(column, justify="left" if not column else "right")
     table.add_row("valid JSON", percent(before.valid, before), percent(after.valid, after))
     table.add_row("exact match", percent(before.exact, before), percent(after.exact, after))
     for key in KEYS:
-        table.add_row(f"  {key} right", percent(before.fields[key], before), percent(after.fields[key], after))
+        table.add_row(
+            f"  {key} right", percent(before.fields[key], before), percent(after.fields[key], after)
+        )
     console.print(table)
     for row in answered[:3]:
         console.print(f"\n{row.prompt}", style="dim", highlight=False, markup=False)
         for name, text in (("before", row.before), ("after", row.after), ("right", row.reference)):
             console.print(f"  {name:6} {text.strip()[:160]!r}", highlight=False, markup=False)
-    console.print(f"\n{job.total_steps} updates in {job.elapsed_seconds / 60:.1f} min; all in all {seconds / 60:.1f} min.")
+    console.print(
+        f"\n{job.total_steps} updates in {job.elapsed_seconds / 60:.1f} min; all in all {seconds / 60:.1f} min."
+    )
 
 
 @contextmanager

@@ -4,16 +4,18 @@ from dataclasses import dataclass
 
 from lora_core.actions.workspace import Workspace
 from lora_core.models.catalogue import CATALOGUE, BaseModelInfo, find_model
+from lora_core.models.learning_rate import suggest_learning_rate
 from lora_core.models.weights import folder_of, is_present, lossy_note
 
 
 @dataclass(frozen=True)
 class BaseModelChoice:
-    """A base model and whether its weights are on this machine."""
+    """A base model, whether its weights are on this machine, and the learning rate its width suggests (None if unknown)."""
 
     info: BaseModelInfo
     present: bool
     note: str = ""
+    learning_rate: float | None = None
 
 
 def list_base_models(workspace: Workspace) -> list[BaseModelChoice]:
@@ -33,4 +35,4 @@ def look_up_model(workspace: Workspace, reference: str) -> BaseModelChoice:
 
 def _choice(workspace: Workspace, info: BaseModelInfo) -> BaseModelChoice:
     folder = folder_of(info, workspace.settings.models)
-    return BaseModelChoice(info, is_present(folder), lossy_note(folder) or "")
+    return BaseModelChoice(info, is_present(folder), lossy_note(folder) or "", suggest_learning_rate(info))
