@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from lora_core.schema.base import Frozen
 
@@ -216,7 +216,7 @@ class EvaluationConfig(Frozen):
     keep_best: bool = Field(
         True,
         title="Keep the best",
-        description="The checkpoint with the lowest validation loss becomes the adapter.",
+        description="The state with the lowest validation loss becomes the adapter, not the last one.",
     )
 
 
@@ -248,12 +248,3 @@ class TrainingConfig(Frozen):
     optimisation: OptimisationConfig = Field(default_factory=OptimisationConfig, title="Optimisation")
     evaluation: EvaluationConfig = Field(default_factory=EvaluationConfig, title="Evaluation")
     checkpoints: CheckpointConfig = Field(default_factory=CheckpointConfig, title="Checkpoints")
-
-    @model_validator(mode="after")
-    def _checkpoints_are_evaluated(self) -> "TrainingConfig":
-        evaluate, save = self.evaluation.every_steps, self.checkpoints.every_steps
-        if self.evaluation.keep_best and evaluate and save and save % evaluate:
-            raise ValueError(
-                "checkpoints.every_steps must be a multiple of evaluation.every_steps to keep the best checkpoint"
-            )
-        return self
