@@ -1,4 +1,4 @@
-"""The states of a job and the one table of transitions between them (DESIGN.md section 5). Knows no store."""
+"""The states of a job and the one table of transitions between them. Knows no store."""
 
 from lora_core.errors import NotAllowed
 from lora_core.schema.job import JobStatus, RequestedAction

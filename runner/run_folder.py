@@ -1,6 +1,6 @@
 """The run folder: the seam between a runner and its trainer. Files only; knows no store, no network, no torch.
 
-Layout of one attempt (DESIGN.md section 4): `spec.json` (written once), `events.jsonl` (append-only whole lines),
+Layout of one attempt: `spec.json` (written once), `events.jsonl` (append-only whole lines),
 `request.json` (what the runner wants, replaced atomically), `checkpoints/`, `adapter/`, `train.log`, `lock`.
 """
 

@@ -1,4 +1,4 @@
-"""The table of transitions is the one of DESIGN.md section 5."""
+"""The table of transitions lets jobs do what people and runners need, and nothing else."""
 
 import pytest
 
