@@ -47,7 +47,8 @@ bench: $(READY_DEV)  ## measure seconds and megabytes
 	$(PY) -m benchmarks
 
 demo: $(READY)  ## a whole training run on the demo data, in the terminal
-	$(PY) -m examples.demo
+	@$(PY) -m runner.models fetch smollm2-135m-instruct > /dev/null
+	@$(PY) -m examples.demo
 
 clean:  ## remove what builds and tests left (not .venv, not your studio's home)
 	rm -rf build .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
