@@ -17,12 +17,12 @@ STATUS: Mapping[DatasetStatus, tuple[str, str, str]] = {
 """Label, Material icon and colour of each status."""
 
 FORMAT: Mapping[DatasetFormat, tuple[str, str]] = {
-    DatasetFormat.MESSAGES: ("Chat messages", "Turns with role and content, as OpenAI writes them."),
+    DatasetFormat.MESSAGES: ("Chat", "Messages with role and content, as OpenAI writes them."),
     DatasetFormat.SHAREGPT: ("ShareGPT", "Turns with from and value."),
     DatasetFormat.ALPACA: ("Alpaca", "An instruction, an optional input, and the output to learn."),
-    DatasetFormat.PROMPT_COMPLETION: ("Prompt and completion", "A prompt and the answer to learn."),
+    DatasetFormat.PROMPT_COMPLETION: ("Prompt pairs", "A prompt and the completion to learn."),
     DatasetFormat.TEXT: ("Plain text", "Text that is learned as a whole; there are no answers."),
-    DatasetFormat.UNKNOWN: ("Not known yet", "No format was recognised."),
+    DatasetFormat.UNKNOWN: ("Unknown", "No format was recognised."),
 }
 """Title and explanation of each format."""
 

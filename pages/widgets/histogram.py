@@ -7,7 +7,8 @@ import streamlit as st
 from lora_core.schema.dataset import LengthStats
 
 HEIGHT = 220
-SERIES = ["rows", "median"]
+SERIES = ["Rows", "Median"]
+"""Order of the legend and of the theme's colours."""
 
 
 def draw_histogram(lengths: LengthStats, unit: str, *, key: str) -> None:
@@ -16,8 +17,11 @@ def draw_histogram(lengths: LengthStats, unit: str, *, key: str) -> None:
     Args:
         unit: What is counted, such as "tokens".
     """
+    color = alt.Color("series:N", scale=alt.Scale(domain=SERIES), legend=alt.Legend(title=None, orient="top"))
     edges, counts = lengths.histogram.edges, lengths.histogram.counts
-    bins = pd.DataFrame({"start": edges[:-1], "end": edges[1:], "rows": counts, "zero": 0, "series": "rows"})
+    bins = pd.DataFrame(
+        {"start": edges[:-1], "end": edges[1:], "rows": counts, "zero": 0, "series": SERIES[0]}
+    )
     bars = (
         alt.Chart(bins)
         .mark_rect(cornerRadius=2, stroke=None)
@@ -31,7 +35,7 @@ def draw_histogram(lengths: LengthStats, unit: str, *, key: str) -> None:
             x2="end:Q",
             y=alt.Y("rows:Q", title="Rows", axis=alt.Axis(tickMinStep=1, tickCount=4)),
             y2="zero:Q",
-            color=alt.Color("series:N", sort=SERIES, legend=alt.Legend(title=None, orient="top")),
+            color=color,
             tooltip=[
                 alt.Tooltip("start:Q", title="From", format=",.0f"),
                 alt.Tooltip("end:Q", title="to under", format=",.0f"),
@@ -39,13 +43,11 @@ def draw_histogram(lengths: LengthStats, unit: str, *, key: str) -> None:
             ],
         )
     )
-    median = pd.DataFrame({"median": [lengths.median], "series": "median"})
+    median = pd.DataFrame({"median": [lengths.median], "series": SERIES[1]})
     rule = (
         alt.Chart(median)
         .mark_rule(strokeDash=[5, 3], strokeWidth=2)
-        .encode(
-            x="median:Q", color="series:N", tooltip=[alt.Tooltip("median:Q", title="Median", format=",.0f")]
-        )
+        .encode(x="median:Q", color=color, tooltip=[alt.Tooltip("median:Q", title="Median", format=",.0f")])
     )
     with st.container(key=key):
         st.altair_chart(

@@ -79,7 +79,7 @@ def test_an_unknown_id_is_a_calm_error(open_page: OpenPage) -> None:
 def test_a_checked_data_set_shows_its_rows(open_page: OpenPage, studio: Studio) -> None:
     page = open_page("datasets", id=checked_dataset(studio, GOOD).id)
     assert "Question 0?" in words(page)
-    assert [metric.value for metric in page.metric][:3] == ["12", "None", "Chat messages"]
+    assert [metric.value for metric in page.metric][:3] == ["12", "None", "Chat"]
     assert not page.button(key="train").disabled
 
 

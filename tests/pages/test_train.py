@@ -51,6 +51,12 @@ def test_start_submits_the_job_as_reviewed(page: AppTest, workspace: Workspace) 
     assert (job.name, job.config.adapter.rank, job.config.preset) == ("My job", 8, "balanced")
 
 
+def test_a_job_without_a_name_is_called_by_data_and_model(page: AppTest, workspace: Workspace) -> None:
+    start(page).click().run()
+    (job,) = jobs.list_jobs(workspace).items
+    assert job.name == "Support tickets · smollm2-135m-instruct"
+
+
 def test_two_starts_of_one_form_make_one_job(
     page: AppTest, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -119,7 +125,6 @@ def test_yaml_is_the_same_config_and_is_applied(page: AppTest, workspace: Worksp
         ("adapter: {rank: 0}", "adapter\\.rank"),
         ("adaptor: {}", "did you mean"),
         ("a: [", "valid YAML"),
-        ("evaluation: {every_steps: 3}\ncheckpoints: {every_steps: 4}", "multiple of"),
     ],
 )
 def test_yaml_with_a_fault_says_where(page: AppTest, text: str, told: str) -> None:
@@ -127,13 +132,6 @@ def test_yaml_with_a_fault_says_where(page: AppTest, text: str, told: str) -> No
     page.button(key="apply_yaml").click().run()
     assert told in "".join(f"{error.proto.title} {error.value}" for error in page.error)
     assert page.number_input(key="adapter.rank_0").value == 32
-
-
-def test_settings_that_contradict_each_other_cannot_start(page: AppTest) -> None:
-    page.number_input(key="evaluation.every_steps_0").set_value(3).run()
-    page.number_input(key="checkpoints.every_steps_0").set_value(4).run()
-    assert "multiple of" in words(page)
-    assert "start" not in {button.key for button in page.button}
 
 
 def test_a_data_set_that_is_not_ready_cannot_start(open_page: OpenPage, studio: Studio) -> None:
@@ -187,3 +185,14 @@ def test_a_job_can_be_the_start_of_another(open_page: OpenPage, studio: Studio) 
     kept = page.session_state["draft"]
     assert (kept.config.adapter.rank, kept.dataset_id) == (8, job.dataset_id)
     assert kept.job_id != job.id
+
+
+def test_the_rate_that_the_width_suggests_can_be_taken(page: AppTest, workspace: Workspace) -> None:
+    page.button(key="use_rate").click().run()
+    start(page).click().run()
+    assert only_config(workspace).optimisation.learning_rate == 1.3e-3
+
+
+def test_a_rate_near_the_suggested_one_gets_no_advice(page: AppTest) -> None:
+    page.number_input(key="optimisation.learning_rate_0").set_value(1e-3).run()
+    assert "use_rate" not in [button.key for button in page.button]
