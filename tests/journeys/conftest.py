@@ -1,0 +1,119 @@
+"""Stages and visitors for journeys. Of a journey that fails, logs and pictures are kept in build/journeys."""
+
+import os
+import re
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, Error, sync_playwright
+
+from tests.journeys.stage import ROOT, Stage
+from tests.journeys.visitor import Visitor
+
+FLAGS = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+KEPT = ROOT / "build" / "journeys"
+LOG_CHARACTERS = 6000
+
+OpenStage = Callable[..., Stage]
+Visit = Callable[..., Visitor]
+
+stages_key = pytest.StashKey[list[Stage]]()
+visitors_key = pytest.StashKey[list[Visitor]]()
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """Chromium, once a file: while Playwright runs, no other asyncio loop can run in this thread."""
+    with sync_playwright() as playwright:
+        path = os.environ.get("CHROMIUM", "/usr/bin/chromium")
+        started = playwright.chromium.launch(executable_path=path, args=FLAGS)
+        yield started
+        started.close()
+
+
+@pytest.fixture
+def open_stage(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[OpenStage]:
+    """Open a studio in a fresh folder, with environment variables if need be; nothing runs in it yet."""
+    stages: list[Stage] = request.node.stash.setdefault(stages_key, [])
+
+    def opened(**environment: str) -> Stage:
+        folder = tmp_path / f"stage-{len(stages)}"
+        folder.mkdir()
+        stages.append(Stage(folder, environment))
+        return stages[-1]
+
+    yield opened
+    for stage in stages:
+        stage.close()
+    for stage in stages:
+        assert_no_page_failed(stage)
+
+
+@pytest.fixture(scope="module")
+def shared_stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
+    """A running studio for the journeys of one file that do not disturb each other."""
+    stage = Stage(tmp_path_factory.mktemp("shared"), shared_environment())
+    try:
+        yield stage.start()
+    finally:
+        stage.close()
+    assert_no_page_failed(stage)
+
+
+def shared_environment() -> dict[str, str]:
+    """The scripted trainer, a minute of a job."""
+    return {"LORA_STUDIO_TRAINER": "scripted", "LORA_STUDIO_SCRIPT": '{"steps": 600, "step_seconds": 0.1}'}
+
+
+def assert_no_page_failed(stage: Stage) -> None:
+    """What a page shows as a calm box stands in the app's log as a traceback."""
+    printed = stage.logs().get("app.log", "")
+    assert "Traceback" not in printed, printed[-LOG_CHARACTERS:]
+
+
+@pytest.fixture
+def visit(browser: Browser, request: pytest.FixtureRequest) -> Iterator[Visit]:
+    """Open a browser profile on a stage; at the end every one of them must have been calm."""
+    visitors: list[Visitor] = request.node.stash.setdefault(visitors_key, [])
+
+    def visiting(stage: Stage, **look: object) -> Visitor:
+        visitors.append(Visitor(browser, stage.url, **look))  # type: ignore[arg-type]
+        return visitors[-1]
+
+    yield visiting
+    try:
+        for visitor in visitors:
+            visitor.assert_calm()
+    finally:
+        for visitor in visitors:
+            visitor.context.close()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[None]:
+    """Of a failure keep the pictures and the logs, and put the logs' ends into the report."""
+    report = yield
+    if report.failed:
+        folder = KEPT / re.sub(r"[^\w-]+", "_", item.name)
+        folder.mkdir(parents=True, exist_ok=True)
+        stages = [*item.stash.get(stages_key, [])]
+        shared = getattr(item, "funcargs", {}).get("shared_stage")
+        for stage in [*stages, *([shared] if shared else [])]:
+            for name, content in stage.logs().items():
+                (folder / name).write_text(content, encoding="utf-8")
+                report.sections.append((name, content[-LOG_CHARACTERS:]))
+        for number, visitor in enumerate(item.stash.get(visitors_key, [])):
+            with suppress(Error):
+                visitor.page.screenshot(path=folder / f"page-{number}.png", full_page=True)
+    return report
