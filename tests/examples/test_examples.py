@@ -148,7 +148,11 @@ def test_order_is_null_in_25_to_40_percent(split: str) -> None:
 
 @each_split
 def test_refund_is_asked_for_only_in_billing_delivery_and_defect(split: str) -> None:
-    assert {label["category"] for label in labels(split) if label["refund"]} <= {"billing", "delivery", "defect"}
+    assert {label["category"] for label in labels(split) if label["refund"]} <= {
+        "billing",
+        "delivery",
+        "defect",
+    }
 
 
 @pytest.mark.parametrize("name", JSONL_SAMPLES)
@@ -226,7 +230,9 @@ def test_the_readme_names_the_demo_file(name: str) -> None:
 
 def test_the_readme_lists_every_format_sample() -> None:
     readme = (EXAMPLES / "README.md").read_text(encoding="utf-8")
-    assert [path.name for path in (EXAMPLES / "formats").iterdir() if f"| `{path.name}` |" not in readme] == []
+    assert [
+        path.name for path in (EXAMPLES / "formats").iterdir() if f"| `{path.name}` |" not in readme
+    ] == []
 
 
 def test_the_readme_counts_are_the_counts_of_the_files() -> None:
@@ -234,4 +240,6 @@ def test_the_readme_counts_are_the_counts_of_the_files() -> None:
     for key, values in (("category", CATEGORIES), ("priority", PRIORITIES)):
         for value in values:
             counts = [sum(label[key] == value for label in labels(split)) for split in SPLITS]
-            assert re.search(rf"\| {key} `{value}` \| {counts[0]} \(\d+%\) \| {counts[1]} \(\d+%\) \|", readme)
+            assert re.search(
+                rf"\| {key} `{value}` \| {counts[0]} \(\d+%\) \| {counts[1]} \(\d+%\) \|", readme
+            )

@@ -7,7 +7,7 @@ import pytest
 from lora_core.schema.job import JobStatus
 from tests.journeys.conftest import OpenStage, Visit
 from tests.journeys.demo import give_models
-from tests.journeys.stage import ROOT
+from tests.journeys.stage import ROOT, eventually
 from tests.journeys.visitor import Visitor
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.timeout(1800)]
@@ -15,7 +15,10 @@ pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.timeout(1800)]
 FOLDER = ROOT / "docs" / "gallery"
 SAMPLE = ROOT / "examples" / "support_tickets" / "train.jsonl"
 MAX_BYTES = 250_000
-WIDTH, LEAST_HEIGHT, MOST_HEIGHT = 1280, 860, 1500
+WIDTH, LEAST_HEIGHT, MOST_HEIGHT = 1280, 860, 1640
+REFRESH_SECONDS = "6"
+"""Slow, so that no picture falls into a refresh: what is being drawn anew is pale."""
+
 FAST = (
     "optimisation.micro_batch_size=2",
     "optimisation.accumulation_steps=1",
@@ -27,20 +30,30 @@ CONTENT_HEIGHT = "document.querySelector('[data-testid=stMainBlockContainer]').s
 
 
 def take(person: Visitor, name: str) -> None:
-    """Take a picture of the whole page, as high as its content is."""
+    """Take a picture of the whole page, as high as its content is, between two refreshes."""
     height = int(person.page.evaluate(CONTENT_HEIGHT))
     person.page.set_viewport_size({"width": WIDTH, "height": min(max(height, LEAST_HEIGHT), MOST_HEIGHT)})
-    person.page.wait_for_load_state("networkidle")
     path = FOLDER / f"{name}.png"
-    person.page.screenshot(path=path, animations="disabled")
+    eventually(
+        lambda: (
+            is_fresh(person) and person.page.screenshot(path=path, animations="disabled") and is_fresh(person)
+        ),
+        name,
+    )
     assert path.stat().st_size < MAX_BYTES, path.name
     person.page.set_viewport_size({"width": WIDTH, "height": LEAST_HEIGHT})
+
+
+def is_fresh(person: Visitor) -> bool:
+    """Say whether nothing on the page is being drawn anew."""
+    person.idle()
+    return person.page.locator("[data-stale=true]").count() == 0
 
 
 if os.environ.get("GALLERY"):
 
     def test_take_the_pictures(open_stage: OpenStage, visit: Visit) -> None:
-        stage = open_stage()
+        stage = open_stage(LORA_STUDIO_REFRESH_SECONDS=REFRESH_SECONDS)
         give_models(stage)
         stage.start()
         FOLDER.mkdir(exist_ok=True)
