@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 import traceback
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 
@@ -27,6 +28,9 @@ OFFLINE = {
 CALM = {"OMP_WAIT_POLICY": "PASSIVE", "TOKENIZERS_PARALLELISM": "false"}
 """OpenMP threads that spin while they wait take the CPU from the app beside them."""
 
+NICENESS = 5
+"""On a CPU the trainer would take every core: pages and clicks go before it, and an idle machine is all its own."""
+
 OUT_OF_MEMORY_SIGNS = (
     "can't allocate memory",
     "out of memory",
@@ -47,16 +51,27 @@ def main() -> int:
     os.environ.update({name: os.environ.get(name, value) for name, value in CALM.items()})
     if "WORLD_SIZE" not in os.environ:  # no launcher: one process drives one GPU
         os.environ["CUDA_VISIBLE_DEVICES"] = os.environ.get("CUDA_VISIBLE_DEVICES", "0").split(",")[0]
+    os.nice(NICENESS)
     parser = argparse.ArgumentParser(prog="python -m runner.train", description=__doc__)
     parser.add_argument("run_dir", type=Path, help="Run folder with a spec.json.")
     folder = RunFolder(parser.parse_args().run_dir.resolve())
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    _keep_the_log_readable()
     try:
         with folder.locked(), EventWriter(folder.events_file) as writer:
             return run(folder, Journal(writer), signals=True)
     except (Conflict, FileNotFoundError) as error:
         print(error, file=sys.stderr)
         return CRASHED
+
+
+def _keep_the_log_readable() -> None:
+    """Leave out what libraries say to their own developers: people read this log."""
+    # peft 0.21 asks transformers by an old name
+    warnings.filterwarnings("ignore", message="`is_gradient_checkpointing`", category=FutureWarning)
+    # it advises a package that fetches compiled code at run time, which we keep out
+    logging.getLogger("bitsandbytes.backends.cpu.ops").setLevel(logging.ERROR)
+    os.environ["TQDM_DISABLE"] = "1"  # bars that overwrite themselves are one long line in a file
 
 
 def run(folder: RunFolder, journal: Journal, *, signals: bool = False) -> int:

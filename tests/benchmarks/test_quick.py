@@ -1,4 +1,4 @@
-"""Every benchmark runs, in its quick form."""
+"""The benchmarks that need neither a browser nor a training run work, in their quick form."""
 
 import subprocess
 import sys
@@ -6,14 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.__main__ import NAMES
-
 ROOT = Path(__file__).parents[2]
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", ["data_check", "ingest", "job_page"])
 def test_a_benchmark_runs_in_its_quick_form(name: str) -> None:
     command = [sys.executable, "-m", "benchmarks", "--quick", "--only", name]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
