@@ -51,7 +51,7 @@ def _draw_list() -> None:
 
 
 def _draw_filter() -> JobFilter:
-    with st.container(horizontal=True, vertical_alignment="bottom", key="filter"):
+    with st.container(horizontal=True, vertical_alignment="center", key="filter"):
         search = st.text_input(
             "Search jobs",
             type="search",
@@ -87,6 +87,7 @@ def _draw_table(job_filter: JobFilter, cursor: str | None, *, live: bool) -> Non
             on_select="rerun",
             selection_mode=["single-row", "single-cell"],
             height="content",
+            placeholder=formats.UNKNOWN,
             column_config=_columns(),
         )
         rows = [*picked.selection.rows, *(row for row, _ in picked.selection.cells)]
@@ -125,7 +126,7 @@ def _table(items: Sequence[Job]) -> pd.DataFrame:
 def _columns() -> dict[str, Any]:
     column = st.column_config
     return {
-        "Name": column.TextColumn(width=190, pinned=True),
+        "Name": column.TextColumn(width=190),
         "Status": column.MultiselectColumn(
             options=list(WORDS), color=[STATUS[status][2] for status in WORDS.values()], width=100
         ),

@@ -84,7 +84,7 @@ def loss_spec(x: str, *, log: bool, height: int = 340) -> dict[str, Any]:
     )
     best_name = (
         rows("best")
-        .mark_text(dy=18, fontSize=12, fontWeight=600)
+        .mark_text(align="right", dx=8, dy=18, fontSize=12, fontWeight=600)
         .encode(across, y("eval_loss"), text="label:N", color=alt.datum(BEST))
     )
     crosshair = (

@@ -57,7 +57,7 @@ def config_input(config: TrainingConfig, key: str, *, revision: int) -> Any:
     kind, optional = _kind(field)
     label, hint, name = field.title or key, field.description, f"{key}_{revision}"
     if kind is bool:
-        return st.toggle(label, value, key=name, help=hint)
+        return st.toggle(label, value, key=name, help=hint, wrap=True)
     if kind is str:
         return st.text_input(label, value or "", key=name, help=hint).strip() or (None if optional else value)
     if get_origin(kind) is Literal:

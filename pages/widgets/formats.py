@@ -26,7 +26,7 @@ def loss(value: float | None) -> str:
 
 
 def change(values: Sequence[float], *, back: int) -> str | None:
-    """Write how the last value of a series differs from the one `back` places before; None where there is none.
+    """Write how the last value of a series differs from the one `back` places before; None where it does not.
 
     >>> change([1.5, 1.25], back=1), change([1.5], back=1)
     ('-0.2500', None)
@@ -34,7 +34,7 @@ def change(values: Sequence[float], *, back: int) -> str | None:
     if len(values) <= back:
         return None
     difference = f"{values[-1] - values[-1 - back]:+.4f}"
-    return "0" if difference in ("+0.0000", "-0.0000") else difference
+    return None if difference in ("+0.0000", "-0.0000") else difference
 
 
 def cost(usd: float) -> str:

@@ -1,6 +1,7 @@
 """The buttons that act on a job. What throws work away asks first, naming the job and saying what is kept.
 
-Actions are callbacks: a click that comes when the job has just ended is still carried out, and told why it came too late.
+On the page actions are callbacks: a click that comes when the job has just ended is still carried out, and told why it came
+too late. In a dialog they are not: a callback of a fragment may draw nothing, not even the toast.
 """
 
 from collections.abc import Callable
@@ -81,9 +82,8 @@ def _confirm_cancel(workspace: Workspace, job: Job) -> None:
             type="primary",
             icon=":material/stop_circle:",
             key="confirm_cancel",
-            on_click=_act,
-            args=(lambda: jobs.cancel_job(workspace, job.id), "Cancelling."),
         ):
+            _act(lambda: jobs.cancel_job(workspace, job.id), "Cancelling.")
             st.rerun()
 
 
@@ -100,9 +100,8 @@ def _confirm_delete(workspace: Workspace, job: Job) -> None:
             type="primary",
             icon=":material/delete:",
             key="confirm_delete",
-            on_click=_act,
-            args=(lambda: jobs.delete_job(workspace, job.id), "Deleted."),
         ):
+            _act(lambda: jobs.delete_job(workspace, job.id), "Deleted.")
             open_page("jobs")
 
 

@@ -60,15 +60,7 @@ def draw_config(workspace: Workspace, job: Job) -> None:
 
 def draw_history(workspace: Workspace, job: Job) -> None:
     """Draw times, attempts and the audit trail."""
-    moments = {"Submitted": job.created_at, "Started": job.started_at, "Ended": job.ended_at}
-    with st.container(horizontal=True, gap="large", key="times"):
-        for label, moment in moments.items():
-            st.metric(label, local_time(moment) if moment else formats.UNKNOWN, width="content")
-        st.metric("Ran", formats.duration(job.elapsed_seconds), width="content")
-        st.metric(
-            "Cost", formats.cost(job.cost_usd), width="content", help="A job on this machine costs nothing."
-        )
-    st.caption(f"Job id `{job.id}`")
+    _draw_facts(job)
     st.subheader("Attempts", anchor=False)
     attempts = [
         {
@@ -90,7 +82,7 @@ def draw_history(workspace: Workspace, job: Job) -> None:
     events = [
         {
             "When": local_time(event.at),
-            "Who": event.actor,
+            "Who": "you" if event.actor == workspace.user_id else event.actor,
             "What": event.action,
             "From": status_word(event.from_status) if event.from_status else "",
             "To": status_word(event.to_status) if event.to_status else "",
@@ -99,6 +91,18 @@ def draw_history(workspace: Workspace, job: Job) -> None:
         for event in jobs.list_events(workspace, job.id).items
     ]
     st.dataframe(pd.DataFrame(events), hide_index=True, key="events")
+
+
+def _draw_facts(job: Job) -> None:
+    moments = {"Submitted": job.created_at, "Started": job.started_at, "Ended": job.ended_at}
+    facts = {label: local_time(moment) if moment else formats.UNKNOWN for label, moment in moments.items()}
+    facts |= {"Ran": formats.duration(job.elapsed_seconds), "Cost": formats.cost(job.cost_usd)}
+    with st.container(border=True, key="facts"):
+        for column, (label, value) in zip(st.columns(len(facts)), facts.items(), strict=True):
+            with column:
+                st.caption(label)
+                st.markdown(value)
+        st.caption(f"Job id `{job.id}`")
 
 
 def _draw_adapter(adapter: Artifact) -> None:

@@ -34,7 +34,8 @@ def draw_log(workspace: Workspace, job: Job) -> None:
     if not page.items:
         st.caption("No line matches." if search or LEVELS[level] else "Nothing has been written yet.")
         return
-    st.code(log_text(page.items), language=None, height=520, wrap_lines=True)
+    with st.container(height=520, border=False, autoscroll=True, key="log_lines"):
+        st.code(log_text(page.items), language=None, wrap_lines=True)
     st.caption(f"The newest {len(page.items)} lines, times in UTC." if page.cursor else "Times in UTC.")
 
 

@@ -24,6 +24,8 @@ FLAGS = [
 ]
 KEPT = ROOT / "build" / "journeys"
 LOG_CHARACTERS = 6000
+COMPLAINTS = ("Traceback", "within a callback")
+"""What the app's log must not hold: a page that failed, and a fragment's callback that draws (it can blank the whole app)."""
 
 OpenStage = Callable[..., Stage]
 Visit = Callable[..., Visitor]
@@ -79,7 +81,7 @@ def shared_environment() -> dict[str, str]:
 def assert_no_page_failed(stage: Stage) -> None:
     """What a page shows as a calm box stands in the app's log as a traceback."""
     printed = stage.logs().get("app.log", "")
-    assert "Traceback" not in printed, printed[-LOG_CHARACTERS:]
+    assert not any(complaint in printed for complaint in COMPLAINTS), printed[-LOG_CHARACTERS:]
 
 
 @pytest.fixture

@@ -143,10 +143,12 @@ class Visitor:
 
     def assert_calm(self) -> None:
         """Check that nothing broke, no traceback is shown, and nothing was fetched from elsewhere."""
-        assert self.page_errors == []
-        assert self.foreign_requests() == []
+        assert not self.page_errors, self.page_errors
+        foreign = self.foreign_requests()
+        assert not foreign, foreign
         if self.page.is_closed() or not self.page.url.startswith(self.url):
             return
         expect(self.page.get_by_test_id("stException")).to_have_count(0)
         words = self.page.locator("body").inner_text()
-        assert [calamity for calamity in CALAMITY if calamity in words] == []
+        shown = [calamity for calamity in CALAMITY if calamity in words]
+        assert not shown, shown

@@ -25,10 +25,10 @@ def test_a_loss_has_four_decimals() -> None:
     assert (formats.loss(0.5), formats.loss(None)) == ("0.5000", "–")
 
 
-def test_a_change_has_a_sign_and_none_has_no_arrow() -> None:
+def test_a_change_has_a_sign_and_no_change_is_not_told() -> None:
     assert formats.change([2.0, 1.0, 1.5], back=2) == "-0.5000"
     assert formats.change([2.0, 1.0, 1.5], back=1) == "+0.5000"
-    assert formats.change([1.0, 1.00001], back=1) == "0"
+    assert formats.change([1.0, 1.00001], back=1) is None
     assert formats.change([1.0], back=1) is None
 
 
