@@ -14,6 +14,7 @@ from pages.widgets.badges import STATUS, status_word
 from pages.widgets.empty import empty_state
 from pages.widgets.errors import shown
 from pages.widgets.links import open_page
+from pages.widgets.messages import show_word
 
 PAGE_ROWS = 50
 WORDS = {status_word(status): status for status in JobStatus}
@@ -21,6 +22,7 @@ WORDS = {status_word(status): status for status in JobStatus}
 
 def render() -> None:
     """Draw the list."""
+    show_word()
     with st.container(horizontal=True, vertical_alignment="center", key="header"):
         st.title("Jobs", anchor=False, width="content")
         st.space("stretch")

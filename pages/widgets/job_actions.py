@@ -1,7 +1,7 @@
 """The buttons that act on a job. What throws work away asks first, naming the job and saying what is kept.
 
-On the page actions are callbacks: a click that comes when the job has just ended is still carried out, and told why it came
-too late. In a dialog they are not: a callback of a fragment may draw nothing, not even the toast.
+Actions are callbacks: a click that comes when the job has just ended is still carried out, and told why it came too late. What
+they say is shown by the next run of the page, because the callback of a dialog may draw nothing.
 """
 
 from collections.abc import Callable
@@ -14,11 +14,13 @@ from lora_core.errors import StudioError
 from lora_core.schema.job import Job, JobStatus, RequestedAction
 from pages.widgets import session
 from pages.widgets.links import open_page
+from pages.widgets.messages import show_word
 from pages.widgets.plain import plain
 
 
 def action_buttons(workspace: Workspace, job: Job) -> None:
-    """Draw what can be done with the job in its present state."""
+    """Draw what can be done with the job in its present state, and what came of the last click."""
+    show_word()
     asked = job.requested_action is not None
     if jobs.is_live(job):
         st.button(
@@ -82,8 +84,9 @@ def _confirm_cancel(workspace: Workspace, job: Job) -> None:
             type="primary",
             icon=":material/stop_circle:",
             key="confirm_cancel",
+            on_click=_act,
+            args=(lambda: jobs.cancel_job(workspace, job.id), "Cancelling."),
         ):
-            _act(lambda: jobs.cancel_job(workspace, job.id), "Cancelling.")
             st.rerun()
 
 
@@ -100,16 +103,17 @@ def _confirm_delete(workspace: Workspace, job: Job) -> None:
             type="primary",
             icon=":material/delete:",
             key="confirm_delete",
+            on_click=_act,
+            args=(lambda: jobs.delete_job(workspace, job.id), "Deleted."),
         ):
-            _act(lambda: jobs.delete_job(workspace, job.id), "Deleted.")
             open_page("jobs")
 
 
 def _act(action: Callable[[], object], done: str) -> None:
-    """Act and say so; an action that came too late says why."""
+    """Act, and leave word of it; an action that came too late says why."""
     try:
         action()
     except StudioError as error:
-        st.toast(plain(str(error)), icon=":material/error:", duration="long")
+        session.leave_word(plain(str(error)), ":material/error:")
     else:
-        st.toast(done, icon=":material/check:")
+        session.leave_word(done, ":material/check:")

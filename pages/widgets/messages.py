@@ -1,6 +1,9 @@
-"""How a message of the bell looks: an icon for what it tells."""
+"""How the studio speaks in passing: icons of the bell's messages, and a toast for what an action left to say."""
+
+import streamlit as st
 
 from lora_core.schema.notification import Notification
+from pages.widgets import session
 
 ICONS = {
     "completed": ":material/check_circle:",
@@ -14,3 +17,10 @@ ICONS = {
 def message_icon(message: Notification) -> str:
     """Return a Material icon by the word in the message's kind."""
     return next((icon for word, icon in ICONS.items() if word in message.kind), ":material/info:")
+
+
+def show_word() -> None:
+    """Draw as a toast what the last action left to say, once."""
+    if word := session.take_word():
+        text, icon = word
+        st.toast(text, icon=icon, duration="long" if icon == ":material/error:" else "short")

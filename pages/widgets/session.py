@@ -18,6 +18,7 @@ _PAGES = "pages"
 _TOLD_UNTIL = "told_until"
 _PLACE = "place_in_list"
 _DRAFT = "draft"
+_WORD = "word"
 
 
 def attach(workspace: Workspace) -> None:
@@ -109,3 +110,14 @@ def keep_draft(changed: Draft) -> None:
 def drop_draft() -> None:
     """Forget the draft: it has become a job."""
     st.session_state.pop(_DRAFT, None)
+
+
+def leave_word(text: str, icon: str) -> None:
+    """Keep a short message for the next whole run of the page; a dialog's callback may draw nothing itself."""
+    st.session_state[_WORD] = (text, icon)
+
+
+def take_word() -> tuple[str, str] | None:
+    """Return the message that was left, and forget it."""
+    word: tuple[str, str] | None = st.session_state.pop(_WORD, None)
+    return word
