@@ -8,7 +8,7 @@ from lora_core.actions.workspace import Workspace
 from lora_core.errors import StudioError
 from lora_core.schema.artifact import Artifact, ArtifactKind
 from lora_core.schema.job import Job
-from pages.widgets import downloads, formats
+from pages.widgets import downloads, formats, session
 from pages.widgets.badges import status_word
 from pages.widgets.empty import empty_state
 from pages.widgets.plain import plain
@@ -154,7 +154,7 @@ def _pin(workspace: Workspace, checkpoint: Artifact) -> None:
     try:
         results.pin_checkpoint(workspace, checkpoint.id, pinned=not checkpoint.pinned)
     except StudioError as error:
-        st.toast(plain(str(error)), icon=":material/error:", duration="long")
+        session.leave_word(plain(str(error)), ":material/error:")
 
 
 def _text(value: object) -> str:
