@@ -74,11 +74,12 @@ def default(spec: RunSpec, root: Path, turns: Turns) -> transformers.Trainer:
 def packed(spec: RunSpec, root: Path, turns: Turns) -> transformers.Trainer:
     """Packing, weights in bfloat16, no recomputation. Without flash attention TRL lets packed rows see each other."""
     hardware = choose_hardware(spec.config.model, spec.threads)
+    batch = {"per_device_train_batch_size": 1, "gradient_accumulation_steps": 2}  # sequences, not rows
     arguments = SFTConfig(
         str(root / "packed"),
         packing=True,
         max_length=spec.config.data.max_length,
-        **_recipe(spec, hardware.dtype),
+        **{**_recipe(spec, hardware.dtype), **batch},
         **QUIET,
     )
     return _sft(spec, arguments, turns)

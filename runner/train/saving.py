@@ -17,7 +17,7 @@ from typing import Any, Literal
 import yaml
 from peft import PeftModel, get_peft_model_state_dict
 from pydantic import Field, ValidationError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 
 from lora_core.errors import ConfigError, DiskFull
 from lora_core.schema.base import Frozen
@@ -212,11 +212,6 @@ def write_final_adapter(
         shutil.rmtree(target, ignore_errors=True)
         temporary.rename(target)
     return digest
-
-
-def load_weights(file: Path) -> dict[str, Any]:
-    """Read safetensors weights into CPU memory."""
-    return load_file(file, device="cpu")
 
 
 def sha256_of(file: Path) -> str:
