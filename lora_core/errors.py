@@ -56,6 +56,10 @@ class Forbidden(StoreError):
     """The row or file exists and this identity may not do that with it."""
 
 
+class SignedOut(StoreError):
+    """The session or token has ended, was revoked, or was never good. Signing in (or a new token) helps."""
+
+
 class TooLarge(StoreError):
     """A file or batch above the store's limit."""
 

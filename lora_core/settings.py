@@ -1,13 +1,22 @@
-"""What the machine's owner sets by environment variables (LORA_STUDIO_*). Knows nothing of jobs or pages."""
+"""What the machine's owner sets by environment variables (LORA_STUDIO_*, SUPABASE_*). Knows nothing of jobs or pages.
 
+The address and publishable key of a Supabase project may also stand in `.streamlit/secrets.toml`; the environment wins.
+"""
+
+import tomllib
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import Field
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import AliasChoices, Field, SecretStr, model_validator
+from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
+
+from lora_core.errors import ConfigError
 
 LOCAL_USER = "00000000-0000-4000-8000-000000000001"
 """The one person of the embedded mode."""
+
+SECRETS_FILE = Path(".streamlit/secrets.toml")
+_FROM_SECRETS_FILE = {"SUPABASE_URL", "SUPABASE_PUBLISHABLE_KEY"}
 
 
 class Settings(BaseSettings):
@@ -17,7 +26,9 @@ class Settings(BaseSettings):
     'studio.sqlite3'
     """
 
-    model_config = SettingsConfigDict(env_prefix="LORA_STUDIO_", frozen=True, extra="ignore")
+    model_config = SettingsConfigDict(
+        env_prefix="LORA_STUDIO_", frozen=True, extra="ignore", populate_by_name=True
+    )
 
     home: Path = Field(
         Path("~/.lora-studio"), description="Folder of the embedded studio: database, files, models, runs."
@@ -53,6 +64,55 @@ class Settings(BaseSettings):
         (Path("~"),), description="Folders under which local base models may be used (embedded mode)."
     )
 
+    supabase_url: str = Field(
+        "",
+        validation_alias=AliasChoices("SUPABASE_URL", "supabase_url"),
+        description="Address of the team's Supabase project; empty for the embedded mode.",
+    )
+    supabase_key: str = Field(
+        "",
+        validation_alias=AliasChoices("SUPABASE_PUBLISHABLE_KEY", "SUPABASE_ANON_KEY", "supabase_key"),
+        description="Publishable key of that project (never a secret or service-role key).",
+    )
+    runner_token: SecretStr = Field(
+        SecretStr(""),
+        description="Token of this machine's runner in a team, shown once when it was registered.",
+    )
+    job_token: SecretStr = Field(
+        SecretStr(""), description="Token of one attempt of one job: all that `python -m runner --job` gets."
+    )
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Read arguments first, then the environment, then the two names in Streamlit's secrets file."""
+        return init_settings, env_settings, InitSettingsSource(settings_cls, _read_secrets_file())
+
+    @model_validator(mode="after")
+    def _check_project(self) -> "Settings":
+        if bool(self.supabase_url) != bool(self.supabase_key):
+            missing = "SUPABASE_PUBLISHABLE_KEY" if self.supabase_url else "SUPABASE_URL"
+            raise ConfigError(
+                f"The team mode needs {missing} too.", "Set both, or neither for the embedded mode."
+            )
+        if self.supabase_key.startswith("sb_secret_"):
+            raise ConfigError(
+                "SUPABASE_PUBLISHABLE_KEY holds a secret key, which passes every policy.",
+                "Use the key that begins with sb_publishable_.",
+            )
+        return self
+
+    @property
+    def team(self) -> bool:
+        """Whether this studio is served over a Supabase project."""
+        return bool(self.supabase_url)
+
     @property
     def root(self) -> Path:
         """The home folder as an absolute path; made if missing is the store's business."""
@@ -77,3 +137,13 @@ class Settings(BaseSettings):
     def runs(self) -> Path:
         """Root of run folders, one per attempt, private to the runner of this machine."""
         return self.root / "runs"
+
+
+def _read_secrets_file() -> dict[str, Any]:
+    try:
+        content = tomllib.loads(SECRETS_FILE.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{SECRETS_FILE} cannot be read: {error}", "It is a TOML file.") from error
+    return {name: value for name, value in content.items() if name in _FROM_SECRETS_FILE}

@@ -7,9 +7,12 @@ from lora_core.store.base import (
     ArtifactStore,
     BlobStore,
     DatasetStore,
+    JobHandout,
     JobStore,
     MetricStore,
     NotificationStore,
+    OperatorStore,
+    RunnerRegistry,
     RunnerStore,
     TaskStore,
 )
@@ -17,7 +20,10 @@ from lora_core.store.base import (
 
 @dataclass(frozen=True)
 class Workspace:
-    """One person's view of the studio."""
+    """One person's view of the studio. What only a team has (registry, handout, operator, e-mail) is empty without one.
+
+    `operator` is there for every person of a team whose account says operator; the store checks it again at each call.
+    """
 
     user_id: str
     settings: Settings
@@ -29,3 +35,7 @@ class Workspace:
     tasks: TaskStore
     notifications: NotificationStore
     runners: RunnerStore
+    registry: RunnerRegistry | None = None
+    handout: JobHandout | None = None
+    operator: OperatorStore | None = None
+    email: str = ""

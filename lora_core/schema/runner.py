@@ -28,12 +28,29 @@ class RunnerInfo(Frozen):
     seen_at: datetime
 
 
+class RunnerScope(StrEnum):
+    """Whose jobs a runner may claim."""
+
+    MINE = "mine"
+    TEAM = "team"
+
+
+class RunnerRegistration(Frozen):
+    """What a runner token stands for (team mode)."""
+
+    id: str
+    name: str = Field(min_length=1, max_length=80)
+    scope: RunnerScope
+    created_at: datetime
+    revoked_at: datetime | None = None
+
+
 class Claim(Frozen):
     """All that a runner needs to know to start an attempt."""
 
     job: Job
     attempt: int
-    job_token: str = ""
+    job_token: str = Field("", repr=False, description="Credential for this attempt alone (team mode).")
     dataset: Dataset
     validation: Dataset | None = None
     checkpoint: Artifact | None = Field(None, description="Newest loadable checkpoint of an earlier attempt.")

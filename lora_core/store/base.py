@@ -15,8 +15,9 @@ from lora_core.schema.dataset import Dataset
 from lora_core.schema.job import Attempt, EndOfAttempt, Job, JobEvent, JobFilter, JobStatus, RequestedAction
 from lora_core.schema.metrics import LogLine, MetricKind, MetricPoint, Series
 from lora_core.schema.notification import Notification
+from lora_core.schema.people import Invitation, PersonTotals, Quota
 from lora_core.schema.run import RunEvent
-from lora_core.schema.runner import Claim, Directive, RunnerInfo, Task
+from lora_core.schema.runner import Claim, Directive, RunnerInfo, RunnerRegistration, RunnerScope, Task
 
 MAX_PAGE = 500
 """Most rows any list returns at once."""
@@ -251,6 +252,83 @@ class RunnerStore(Protocol):
         """Return runners that may claim this person's jobs, most recently seen first."""
 
 
+class RunnerRegistry(Protocol):
+    """Runners that a person has let in (team mode). A token is shown once and stored nowhere; its sha256 stands for it."""
+
+    def register(self, registration_id: str, name: str, scope: RunnerScope, token_sha256: str) -> None:
+        """Let a runner in. Repeating the same registration changes nothing.
+
+        Args:
+            registration_id: UUID made by the caller.
+            token_sha256: sha256 of the token in hex (64 characters).
+
+        Raises:
+            Forbidden: Scope `team` is for the operator.
+            Conflict: The id or the token exists already.
+        """
+
+    def list(self) -> Sequence[RunnerRegistration]:
+        """Return this person's registrations, newest first (at most 100)."""
+
+    def revoke(self, registration_id: str) -> None:
+        """End a registration: its token, and the job tokens of its attempts, are refused from now on.
+
+        Raises:
+            NotFound: No such registration of this person.
+        """
+
+
+class JobHandout(Protocol):
+    """Hands a queued job to a machine that gets nothing but a job token (a pod, a rented computer)."""
+
+    def hand_out(self, job_id: str, token_sha256: str, *, wait_seconds: float) -> int:
+        """Begin an attempt that waits for the holder of the token.
+
+        Args:
+            token_sha256: sha256 of the job token in hex.
+            wait_seconds: How long the machine may take to show up before the job goes back to the queue.
+
+        Returns:
+            The attempt's number.
+
+        Raises:
+            NotFound: No such job of this person.
+            NotAllowed: The job is not queued.
+        """
+
+
+class OperatorStore(Protocol):
+    """What only the operator of a team may do. It sees totals and e-mail addresses, never anybody's content.
+
+    Every method raises Forbidden for everybody else.
+    """
+
+    def totals(self) -> Sequence[PersonTotals]:
+        """Return every person with totals of this month and quota, by e-mail (at most 500)."""
+
+    def set_quota(self, quota: Quota) -> None:
+        """Set one person's quota; fields that are None do not limit.
+
+        Raises:
+            NotFound: No such person.
+        """
+
+    def invitations(self) -> Sequence[Invitation]:
+        """Return invitations, newest first (at most 200)."""
+
+    def invite(self, invitation_id: str, email: str, code_sha256: str, *, valid_days: int = 7) -> None:
+        """Invite a person: whoever signs up with this e-mail and the code within the days is let in."""
+
+    def withdraw(self, invitation_id: str) -> None:
+        """Take back an invitation that was not accepted; a missing one is no error."""
+
+    def sign_up_is_open(self) -> bool:
+        """Say whether anybody may sign up without an invitation."""
+
+    def open_sign_up(self, *, is_open: bool) -> None:
+        """Let anybody sign up, or only those with an invitation."""
+
+
 class RunnerPort(Protocol):
     """What a runner may do, and nothing else. Every call about a job carries (job, attempt).
 
@@ -266,6 +344,9 @@ class RunnerPort(Protocol):
 
         Jobs whose lease ran out are first given back to the queue (their attempt ends as lost).
         """
+
+    def take_up(self, claim: Claim) -> None:
+        """Go on with a claim that an earlier process of this machine was given (its job token is in it)."""
 
     def renew(self, job_id: str, attempt: int, *, lease_seconds: float) -> Directive:
         """Keep the job and read what the person wants.

@@ -88,6 +88,9 @@ class LocalRunnerPort:
                 return self._begin(connection, row, datasets, runner, now, lease_seconds)
         return None
 
+    def take_up(self, claim: Claim) -> None:
+        """Go on with an earlier claim; here (job, attempt) is all a call needs."""
+
     def renew(self, job_id: str, attempt: int, *, lease_seconds: float) -> Directive:
         """Keep the job and read what the person wants; see `RunnerPort.renew`."""
         now = self._clock()
