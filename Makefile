@@ -14,7 +14,7 @@ READY_DEV := $(VENV)/.ready-dev-$(SUM)
 JUNIT ?= build/junit.xml
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-dev start test test-all check format bench demo clean
+.PHONY: help install install-dev start test test-all test-debian-postgres test-hosted check format bench demo clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -32,6 +32,12 @@ test: $(READY_DEV)  ## the fast tests
 
 test-all: $(READY_DEV)  ## also the slow ones and those in a browser
 	$(PY) -m pytest -m "not gpu and not hosted" -p tests.ci.no_skips --junitxml=$(JUNIT)
+
+test-debian-postgres: $(READY_DEV)  ## the team's database on Debian's PostgreSQL instead of the package's
+	LORA_STUDIO_TEST_POSTGRES=debian $(PY) -m pytest tests/supabase_sql tests/security tests/supastub tests/contracts/test_supabase.py
+
+test-hosted: $(READY_DEV)  ## the store's contract on a real Supabase project, its keys in the environment
+	$(PY) -m pytest -m hosted
 
 check: $(READY_DEV)  ## format, lint, types, import contracts
 	$(PY) -m ruff format --check .
