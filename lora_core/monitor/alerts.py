@@ -36,6 +36,9 @@ CALM_STEPS = 10
 SCATTER = 8
 """Median deviations by which a spike stands out at least: 6 are passed by chance once in some thousand noisy updates."""
 
+TREMBLE = 8
+"""Standard deviations of the average by which a diverging loss stands out at least."""
+
 LOSS_WEIGHT = 0.95
 """Weight of the moving average that divergence and overfitting look at."""
 
@@ -125,12 +128,14 @@ class NonFinite:
 
 
 class Divergence:
-    """The smoothed loss stays far above its lowest."""
+    """The smoothed loss stays far above its lowest, in the measure of how it trembled there."""
 
     def __init__(self, rule: DivergenceRule) -> None:
         self._rule = rule
         self._average = Average(LOSS_WEIGHT)
+        self._variance = Average(LOSS_WEIGHT)
         self._lowest = math.inf
+        self._tremble = 0.0
         self._trigger = Trigger(rule.steps, calm=rule.steps)
 
     def see(self, kind: MetricKind, values: Values) -> tuple[str, str] | None:
@@ -139,10 +144,14 @@ class Divergence:
         if kind is not MetricKind.TRAIN or loss is None:
             return None
         smoothed = self._average.add(loss)
+        variance = self._variance.add((loss - smoothed) ** 2)
         if self._average.count < YOUNG:
             return None
-        self._lowest = min(self._lowest, smoothed)
-        bound = max(self._lowest * self._rule.ratio, self._lowest + NOISE)
+        if smoothed < self._lowest:
+            # The variance of such an average is that of the values times (1 - weight) / (1 + weight).
+            self._tremble = math.sqrt(variance * (1 - LOSS_WEIGHT) / (1 + LOSS_WEIGHT))
+            self._lowest = smoothed
+        bound = self._lowest + max(self._lowest * (self._rule.ratio - 1), TREMBLE * self._tremble, NOISE)
         half = self._lowest + (bound - self._lowest) / 2
         if not self._trigger.see(smoothed > bound, over=smoothed < half):
             return None
