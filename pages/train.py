@@ -11,7 +11,7 @@ from lora_core.errors import ConfigError
 from lora_core.schema.config import TrainingConfig
 from lora_core.schema.dataset import Dataset, DatasetFormat
 from pages.widgets import session
-from pages.widgets.config_form import config_inputs, section_keys, sections
+from pages.widgets.config_form import alert_inputs, config_inputs, section_keys, sections
 from pages.widgets.empty import empty_state
 from pages.widgets.errors import show_error, shown
 from pages.widgets.links import open_page
@@ -65,8 +65,12 @@ def _draw_knobs(draft: Draft, dataset: Dataset, model: str) -> TrainingConfig | 
     with st.expander("More settings", icon=":material/tune:", key="more_settings"):
         for section, title in sections().items():
             rest = [key for key in section_keys(section) if key not in (*MAIN_KNOBS, *ELSEWHERE)]
-            st.markdown(f"**{title}**")
-            changes |= config_inputs(draft.config, rest, revision=draft.revision)
+            if rest:
+                st.markdown(f"**{title}**")
+                changes |= config_inputs(draft.config, rest, revision=draft.revision)
+    with st.expander("Alerts", icon=":material/notification_important:", key="alerts"):
+        st.caption("What the job watches itself for, and what it does when it happens.")
+        changes |= alert_inputs(draft.config, revision=draft.revision)
     if model:
         changes["model.base"] = model
     if dataset.format is DatasetFormat.TEXT and changes["data.loss_on"] != "all":

@@ -50,7 +50,7 @@ def judge(ending: Ending) -> EndOfAttempt:
 
 
 def _judge(ending: Ending) -> tuple[Outcome, str, str]:
-    code = ending.code
+    code, reason = ending.code, str(ending.result.get("reason", ""))[:1000]
     if ending.requested is RequestedAction.CANCEL:
         return Outcome.CANCELLED, "Cancelled by request.", ""
     if ending.killed_for == "stall":
@@ -62,13 +62,14 @@ def _judge(ending: Ending) -> tuple[Outcome, str, str]:
         return Outcome.FAILED, "No adapter.", "The trainer ended well, but left no adapter."
     released = code == ExitCode.RELEASED or ending.killed_for == "release"
     if code == ExitCode.PAUSED or (released and ending.requested is RequestedAction.PAUSE):
-        return Outcome.PAUSED, "Paused by request.", ""
+        return Outcome.PAUSED, reason or "Paused by request.", ""
     if released:
         return Outcome.RELEASED, "The runner was shut down.", ""
     if code is None and ending.orphaned:
         return Outcome.LOST, "The machine or the runner went down.", ""
     if code == ExitCode.CONFIG_OR_DATA:
-        return Outcome.FAILED, "The config or the data cannot be used.", ending.error or _last_words(ending)
+        why = reason or "The config or the data cannot be used."
+        return Outcome.FAILED, why, ending.error or _last_words(ending)
     if code == ExitCode.OUT_OF_MEMORY:
         advice = "Use a smaller micro-batch with more accumulation, shorter rows, or 4-bit quantisation."
         return Outcome.FAILED, "Out of memory.", ending.error or f"The job ran out of memory. {advice}"

@@ -4,6 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from lora_core.schema.alerts import AlertsConfig
 from lora_core.schema.base import Frozen
 
 SCHEMA_VERSION: Literal[1] = 1
@@ -248,3 +249,4 @@ class TrainingConfig(Frozen):
     optimisation: OptimisationConfig = Field(default_factory=OptimisationConfig, title="Optimisation")
     evaluation: EvaluationConfig = Field(default_factory=EvaluationConfig, title="Evaluation")
     checkpoints: CheckpointConfig = Field(default_factory=CheckpointConfig, title="Checkpoints")
+    alerts: AlertsConfig = Field(default_factory=AlertsConfig, title="Alerts")

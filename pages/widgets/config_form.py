@@ -14,6 +14,7 @@ from lora_core.schema.config import TrainingConfig
 FORMATS = {"optimisation.learning_rate": ("%.1e", 1e-5), "optimisation.weight_decay": ("%.3f", 0.001)}
 """Number format and step where the usual two decimals do not serve."""
 COLUMNS = 4
+ALERT_COLUMNS = 3
 JUST_ABOVE = 1e-9
 """Lowest value offered for what must be above zero."""
 
@@ -41,6 +42,23 @@ def config_inputs(config: TrainingConfig, keys: Sequence[str], *, revision: int)
     for start in range(0, len(keys), COLUMNS):
         columns = st.columns(COLUMNS, vertical_alignment="bottom")
         for column, key in zip(columns, keys[start : start + COLUMNS], strict=False):
+            with column:
+                values[key] = config_input(config, key, revision=revision)
+    return values
+
+
+def alert_inputs(config: TrainingConfig, *, revision: int) -> dict[str, Any]:
+    """Draw every alert rule in a row of its own, what it looks for beside its inputs; return their values by dotted key."""
+    values: dict[str, Any] = {}
+    for name, field in type(config.alerts).model_fields.items():
+        rule = field.annotation
+        assert isinstance(rule, type)
+        assert issubclass(rule, BaseModel)
+        words, *columns = st.columns([1.4, *[1.0] * ALERT_COLUMNS], vertical_alignment="center")
+        words.markdown(f"**{field.title}**")
+        words.caption((rule.__doc__ or "").strip())
+        for column, part in zip(columns, rule.model_fields, strict=False):
+            key = f"alerts.{name}.{part}"
             with column:
                 values[key] = config_input(config, key, revision=revision)
     return values

@@ -10,7 +10,7 @@ import warnings
 from collections.abc import Callable
 from pathlib import Path
 
-from lora_core.errors import ConfigError, Conflict, DataError, ModelError, StudioError
+from lora_core.errors import ConfigError, Conflict, DataError, ModelError, NotAllowed, StudioError
 from lora_core.schema.run import ExitCode
 from runner.run_folder import EventWriter, RunFolder
 from runner.train.journal import Journal
@@ -100,6 +100,8 @@ def run(folder: RunFolder, journal: Journal, *, signals: bool = False) -> int:
         return ExitCode.PAUSED if request.action == "pause" else ExitCode.RELEASED
     except (ConfigError, DataError, ModelError) as error:
         return _ended(journal, ExitCode.CONFIG_OR_DATA, str(error))
+    except NotAllowed as error:
+        return _ended(journal, ExitCode.CONFIG_OR_DATA, str(error), reason="Stopped by an alert.")
     except Exception as error:  # the last line of defence: whatever happened must reach the person
         traceback.print_exc()
         if is_out_of_memory(error):
@@ -128,9 +130,9 @@ def _on_signals(act: Callable[[int], None]) -> None:
         signal.signal(number, lambda received, _: act(received))
 
 
-def _ended(journal: Journal, code: int, text: str) -> int:
+def _ended(journal: Journal, code: int, text: str, **more: str) -> int:
     journal.log(text, "error")
-    journal.result(error=text)
+    journal.result(error=text, **more)
     return code
 
 

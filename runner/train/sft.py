@@ -11,7 +11,8 @@ from typing import Any
 from lora_core.datasets.prepare import prepare
 from lora_core.datasets.tokenise import TokenisedRow
 from lora_core.datasets.tokenizer import ChatTokenizer
-from lora_core.errors import ConfigError, ModelError
+from lora_core.errors import ConfigError, ModelError, NotAllowed
+from lora_core.monitor.alerts import Alert, AlertWatch
 from lora_core.schema.base import utc_now
 from lora_core.schema.config import TrainingConfig
 from lora_core.schema.run import ExitCode, RunSpec
@@ -111,6 +112,7 @@ def train(folder: RunFolder, spec: RunSpec, journal: Journal, watcher: Watcher) 
         journal=journal,
         watcher=watcher,
         meter=StepMeter(plan.total_steps),
+        alerts=AlertWatch(config.alerts),
         curve=Curve(
             folder.root / saving.METRICS_FILE, checkpoint / saving.METRICS_FILE if checkpoint else None
         ),
@@ -125,10 +127,25 @@ def train(folder: RunFolder, spec: RunSpec, journal: Journal, watcher: Watcher) 
     watcher.check()
     if run.start_step < plan.total_steps:
         trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    if run.halt:
+        return _halted(run.halt, journal)
     if watcher.stopping and trainer.state.global_step < plan.total_steps:
         return ExitCode.PAUSED if watcher.stopping == "pause" else ExitCode.RELEASED
     _finish(run, trainer, base_folder, spec, rows.tokenizer)
     return ExitCode.DONE
+
+
+def _halted(alert: Alert, journal: Journal) -> ExitCode:
+    """End as the rule that fired says.
+
+    Raises:
+        NotAllowed: It says `stop`: the job fails, and its checkpoints stay.
+    """
+    if alert.action == "stop":
+        raise NotAllowed(f"Stopped by an alert at step {alert.step}: {alert.message}", alert.advice)
+    journal.log(f"Paused by an alert at step {alert.step}: {alert.message}", "warning")
+    journal.result(reason=f"Paused by an alert: {alert.message}", step=alert.step)
+    return ExitCode.PAUSED
 
 
 def _prepare_rows(spec: RunSpec, base: Path, template_time: datetime, journal: Journal) -> Rows:

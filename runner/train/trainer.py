@@ -34,6 +34,7 @@ from trl.trainer.sft_config import SFTConfig
 from trl.trainer.sft_trainer import SFTTrainer
 
 from lora_core.errors import DiskFull
+from lora_core.monitor.alerts import Alert, AlertWatch
 from lora_core.schema.config import TrainingConfig
 from lora_core.schema.metrics import MetricKind
 from runner.run_folder import RunFolder
@@ -71,7 +72,9 @@ class Run:
     curve: Curve
     fingerprint: str
     template_time: datetime
+    alerts: AlertWatch
     start_step: int = 0
+    halt: Alert | None = None
     best: saving.Best | None = None
     eval_loss: float | None = None
     evaluation_pending: bool = False
@@ -179,6 +182,7 @@ class StudioTrainer(SFTTrainer):
         }
         self.run.journal.metrics(MetricKind.TRAIN, step, **values)
         self.run.curve.add(MetricKind.TRAIN, step, values)
+        self._heed(MetricKind.TRAIN, step, values)
 
     def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
         """Measure the mean loss over all targets of the validation rows, keep the adapter if it is the best one.
@@ -208,6 +212,7 @@ class StudioTrainer(SFTTrainer):
         values = {"eval_loss": loss, "epoch": self.state.epoch or 0.0, "tokens_seen": run.meter.tokens_seen}
         run.journal.metrics(MetricKind.EVAL, step, **values, extra={"perplexity": perplexity(loss)})
         run.curve.add(MetricKind.EVAL, step, {**values, "perplexity": perplexity(loss)})
+        self._heed(MetricKind.EVAL, step, values)
         run.meter.paused(time.perf_counter() - began, run.plan.evaluations_after(step))
         if step and math.isfinite(loss) and (run.best is None or loss < run.best.eval_loss):
             self._keep_as_best(saving.Best(step=step, eval_loss=loss))
@@ -275,6 +280,23 @@ class StudioTrainer(SFTTrainer):
             run.journal.checkpoint(dropped, str(folder), best=False, dropped=True)
         if not self.control.should_training_stop:
             run.journal.phase("training", start_step=run.start_step, total_steps=run.plan.total_steps)
+
+    def _heed(self, kind: MetricKind, step: int, values: dict[str, Any]) -> None:
+        """Tell the alerts of a point and act on them: this comes after the update and before it is saved.
+
+        Weights that a loss without a number has passed through are never saved: what came before stays the newest checkpoint.
+        """
+        run = self.run
+        for alert in run.alerts.see(kind, step, values):
+            run.journal.alert(
+                alert.rule, alert.message, step=alert.step, action=alert.action, advice=alert.advice
+            )
+            too_late = step >= run.plan.total_steps and alert.rule != "nonfinite"
+            if alert.action in ("pause", "stop") and run.halt is None and not too_late:
+                run.halt = alert
+                self.control.should_training_stop = True
+                self.control.should_evaluate = False
+                self.control.should_save = alert.action == "pause" and alert.rule != "nonfinite"
 
     def _keep_as_best(self, best: saving.Best) -> None:
         try:

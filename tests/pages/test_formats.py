@@ -2,9 +2,10 @@
 
 import pytest
 
+from lora_core.schema.alerts import AlertsConfig
 from lora_core.schema.config import TrainingConfig
 from pages.widgets import formats
-from pages.widgets.config_form import section_keys, sections
+from pages.widgets.config_form import ALERT_COLUMNS, section_keys, sections
 
 
 @pytest.mark.parametrize(
@@ -50,3 +51,8 @@ def test_every_plain_field_of_the_config_has_an_input() -> None:
     } <= offered
     assert "adapter.targets" not in offered
     assert set(sections()) == set(TrainingConfig.model_fields) - {"schema_version", "preset", "method"}
+
+
+def test_every_alert_rule_fits_the_columns_of_its_row() -> None:
+    rules = [field.annotation for field in AlertsConfig.model_fields.values()]
+    assert all(len(rule.model_fields) <= ALERT_COLUMNS for rule in rules)  # type: ignore[union-attr]
