@@ -24,6 +24,7 @@ from runner.train.isolation import rows_are_apart
 from runner.train.journal import Journal
 from runner.train.model import add_adapter, load_base, load_tokenizer, trainable_parameters
 from runner.train.plan import plan_run
+from runner.train.probe import longest_rows, probe_memory
 from runner.train.progress import StepMeter
 from runner.train.rows import Collator, records
 from runner.train.trainer import Run, StudioTrainer
@@ -123,6 +124,9 @@ def train(folder: RunFolder, spec: RunSpec, journal: Journal, watcher: Watcher) 
     trainer = StudioTrainer(run, model, train_records, validation_records, tokenizer, collator)
     if checkpoint and earlier:
         trainer.load_state(checkpoint, earlier)
+    journal.phase("checking_memory")
+    probed = probe_memory(trainer, longest_rows(train_records, config.optimisation.micro_batch_size))
+    journal.log(f"The largest micro-batch ({probed:,} tokens) fits into memory.")
     journal.phase("training", start_step=run.start_step, total_steps=plan.total_steps)
     watcher.check()
     if run.start_step < plan.total_steps:
