@@ -18,6 +18,7 @@ NAMES = (
     "tokens",
     "ingest",
     "job_page",
+    "stores",
     "ui_start",
     "refresh",
     "train_overhead",

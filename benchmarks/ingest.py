@@ -80,7 +80,7 @@ def _ship(folder: Path) -> float:
         live.port.ship(live.job_id, live.attempt, events)
         stored += len(events)
     seconds = time.perf_counter() - began
-    live.studio.close()
+    live.close()
     if tail.bad_lines:
         raise NotMeasured(f"{tail.bad_lines} of {stored} lines could not be read")
     return seconds

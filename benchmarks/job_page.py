@@ -54,7 +54,7 @@ def measure(options: Options) -> list[Line]:
         f"all rows: {long:,} points / {short:,}", theirs[long], theirs[short], "ms", note="theirs / theirs"
     )
     for live in jobs:
-        live.studio.close()
+        live.close()
     return [*lines, grown, rows]
 
 
@@ -65,7 +65,7 @@ def _filled(options: Options, size: int) -> LiveJob:
 
 
 def _all_rows(live: LiveJob) -> int:
-    connection = sqlite3.connect(live.studio.settings.database)
+    connection = sqlite3.connect(live.workspace.settings.database)
     rows = connection.execute(
         f"SELECT step, {', '.join(CHART_COLUMNS)} FROM metrics_points WHERE job_id = ? AND kind = 'train' ORDER BY step",
         (live.job_id,),

@@ -59,7 +59,7 @@ def measure(options: Options) -> list[Line]:
         for _ in range(ROUNDS):
             for name, tab in tabs.items():
                 costs.setdefault(name, []).append(_refresh(tab, fresh, options.pick(15, 4)))
-    live.studio.close()
+    live.close()
     return [
         line
         for peer, goal in (("same points", ""), ("every point", "<= 1"))
@@ -94,7 +94,7 @@ def _open(stack: ExitStack, options: Options, live: LiveJob, side: str, query: s
         script = "benchmarks/sides/plain_job_page.py"
         command = [sys.executable, *(script if part == "app.py" else part for part in command[1:])]
     log = options.folder / f"{side.replace(' ', '-')}.log"
-    app = stack.enter_context(serve(command, port, live.studio.settings.root, log))
+    app = stack.enter_context(serve(command, port, live.workspace.settings.root, log))
     visitor = stack.enter_context(Visitor.of(app))
     fragments = visitor.open("job" if side == "ours" else "", query).fragments
     fragment = next((one for one in fragments if visitor.refresh(one, query).charts), None)

@@ -3,7 +3,7 @@
 import hashlib
 import math
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,9 +26,9 @@ HOUR = 3600.0
 
 @dataclass(frozen=True)
 class LiveJob:
-    """A running job and the two views of its store."""
+    """A running job and the two views of its store; close it at the end."""
 
-    studio: Studio
+    close: Callable[[], None]
     workspace: Workspace
     port: RunnerPort
     job_id: str
@@ -46,9 +46,17 @@ class LiveJob:
 
 
 def open_live_job(home: Path, *, lease_seconds: float = HOUR) -> LiveJob:
-    """Make the studio, its data set and the job, and claim it."""
+    """Make an embedded studio, its data set and the job, and claim it."""
     studio = Studio(Settings(home=home))
-    workspace, port = studio.workspace(), studio.runner_port()
+    return begin_live_job(
+        studio.workspace(), studio.runner_port(), lease_seconds=lease_seconds, close=studio.close
+    )
+
+
+def begin_live_job(
+    workspace: Workspace, port: RunnerPort, *, lease_seconds: float = HOUR, close: Callable[[], None]
+) -> LiveJob:
+    """Make a data set and a job in any store, and claim it."""
     content = (
         b'{"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]}\n' * 100
     )
@@ -77,7 +85,7 @@ def open_live_job(home: Path, *, lease_seconds: float = HOUR) -> LiveJob:
     port.announce(runner)
     claim = port.claim(runner, lease_seconds=lease_seconds)
     assert claim is not None
-    return LiveJob(studio, workspace, port, job.id, claim.attempt)
+    return LiveJob(close, workspace, port, job.id, claim.attempt)
 
 
 def begin(count: int) -> dict[str, Any]:
