@@ -22,13 +22,13 @@ create table public.datasets (
     storage_bucket text not null,
     storage_path text not null check (length(storage_path) <= 1000),
     bytes bigint not null check (bytes >= 0),
-    sha256 text not null default '',
-    rows bigint not null default 0,
+    sha256 text not null default '' check (length(sha256) <= 64),
+    rows bigint not null default 0 check (rows >= 0),
     status text not null default 'uploaded'
         check (status in ('uploaded', 'checking', 'ready', 'needs_mapping', 'has_errors', 'unreadable')),
-    format text not null default 'unknown',
-    mapping jsonb not null default '{}',
-    report jsonb,
+    format text not null default 'unknown' check (length(format) <= 40),
+    mapping jsonb not null default '{}' check (length(mapping::text) <= 10000),
+    report jsonb check (length(report::text) <= 2000000),
     parent_id uuid,
     created_at timestamptz not null default now(),
     -- What a job may read follows from this path, so it never leads into somebody else's folder.
@@ -42,7 +42,7 @@ create table public.training_configs (
     user_id uuid not null references auth.users (id) on delete cascade,
     name text not null check (length(name) between 1 and 120),
     draft boolean not null default false,
-    config jsonb not null,
+    config jsonb not null check (length(config::text) <= 100000),
     created_at timestamptz not null default now(),
     updated_at timestamptz not null default now()
 );
@@ -103,6 +103,9 @@ create table public.job_attempts (
     registration_id uuid,
     phase text not null default '',
     start_step bigint not null default 0,
+    -- Points of older attempts beyond this step are hidden, by and by: `hiding` until all are.
+    hide_beyond bigint,
+    hiding boolean not null default false,
     last_seq bigint not null default 0,
     elapsed_before double precision not null default 0,
     lease_until timestamptz,
@@ -111,6 +114,7 @@ create table public.job_attempts (
     outcome text check (outcome in ('completed', 'paused', 'released', 'cancelled', 'failed', 'lost')),
     reason text not null default '',
     result jsonb not null default '{}',
+    imported boolean not null default false,
     primary key (job_id, number)
 );
 create index job_attempts_leases on public.job_attempts (lease_until) where ended_at is null;
@@ -266,9 +270,9 @@ create table public.notification_routes (
     id uuid primary key,
     user_id uuid not null references auth.users (id) on delete cascade,
     name text not null check (length(name) between 1 and 120),
-    ciphertext text not null,
-    key_id text not null,
-    events jsonb not null default '[]',
+    ciphertext text not null check (length(ciphertext) <= 10000),
+    key_id text not null check (length(key_id) <= 100),
+    events jsonb not null default '[]' check (length(events::text) <= 10000),
     created_at timestamptz not null default now()
 );
 create index notification_routes_of_person on public.notification_routes (user_id);
@@ -277,8 +281,8 @@ create table public.provider_secrets (
     id uuid primary key,
     user_id uuid not null references auth.users (id) on delete cascade,
     provider text not null check (provider in ('runpod', 'huggingface')),
-    ciphertext text not null,
-    key_id text not null,
+    ciphertext text not null check (length(ciphertext) <= 10000),
+    key_id text not null check (length(key_id) <= 100),
     last_four text not null check (length(last_four) <= 4),
     created_at timestamptz not null default now(),
     unique (user_id, provider)
@@ -340,7 +344,7 @@ create index runners_of_registration on public.runners (registration_id);
 create table public.tasks (
     id uuid primary key,
     user_id uuid not null references auth.users (id) on delete cascade,
-    kind text not null,
+    kind text not null check (kind in ('check_dataset', 'measure_dataset', 'drop_bad_rows', 'fetch_model')),
     subject_id text not null check (length(subject_id) <= 300),
     arguments jsonb not null default '{}',
     status text not null default 'waiting' check (status in ('waiting', 'running', 'done', 'failed')),
@@ -389,9 +393,11 @@ create table private.task_tokens (
     task_id uuid not null references public.tasks (id) on delete cascade,
     registration_id uuid not null references public.runner_registrations (id) on delete cascade,
     runner_id text not null,
+    tries integer not null,
     expires_at timestamptz not null
 );
-create index task_tokens_of_task on private.task_tokens (task_id);
+-- A token stands for one try of the task, as a job token does for one attempt: the newest try alone may write.
+create unique index task_tokens_of_try on private.task_tokens (task_id, tries);
 
 create table private.invitations (
     id uuid primary key,
