@@ -60,6 +60,10 @@ class SignedOut(StoreError):
     """The session or token has ended, was revoked, or was never good. Signing in (or a new token) helps."""
 
 
+class TooOften(StoreError):
+    """Asked more often than is allowed. Waiting helps, trying again at once does not."""
+
+
 class TooLarge(StoreError):
     """A file or batch above the store's limit."""
 

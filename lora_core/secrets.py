@@ -1,6 +1,18 @@
 """Values that must never be shown or stored in clear. A secret has no serialiser, so it cannot leak into a spec."""
 
+import hashlib
+import secrets
+from enum import StrEnum
 from typing import Any, NoReturn
+
+
+class TokenKind(StrEnum):
+    """What a token is for; its value is how such tokens begin, so that a leaked one can be told by its looks."""
+
+    RUNNER = "lsr_"
+    JOB = "lsj_"
+    TASK = "lst_"
+    INVITATION = "lsi_"
 
 
 class Secret:
@@ -38,3 +50,17 @@ class Secret:
 
     def __hash__(self) -> int:
         return hash(self._value)
+
+
+def new_token(kind: TokenKind) -> Secret:
+    """Make a token of 256 random bits. The store gets only its `token_sha256`."""
+    return Secret(kind.value + secrets.token_urlsafe(32))
+
+
+def token_sha256(token: str) -> str:
+    """Return what stands for a token in a store: its sha256 in hex. 256 random bits need no salt.
+
+    >>> len(token_sha256("lsr_x"))
+    64
+    """
+    return hashlib.sha256(token.encode()).hexdigest()

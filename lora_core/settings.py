@@ -3,9 +3,15 @@
 The address and publishable key of a Supabase project may also stand in `.streamlit/secrets.toml`; the environment wins.
 """
 
+import base64
+import ipaddress
+import json
+import re
 import tomllib
+from enum import StrEnum
 from pathlib import Path
 from typing import Any, Literal
+from urllib.parse import urlsplit
 
 from pydantic import AliasChoices, Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
@@ -17,6 +23,35 @@ LOCAL_USER = "00000000-0000-4000-8000-000000000001"
 
 SECRETS_FILE = Path(".streamlit/secrets.toml")
 _FROM_SECRETS_FILE = {"SUPABASE_URL", "SUPABASE_PUBLISHABLE_KEY"}
+
+
+class KeyKind(StrEnum):
+    """What a key of a Supabase project lets its holder do."""
+
+    PUBLISHABLE = "publishable"
+    LEGACY_ANON = "legacy anon"
+    SECRET = "secret"  # noqa: S105 - a kind, not a secret; the legacy service_role key is one too
+    UNKNOWN = "unknown"
+
+
+def key_kind(key: str) -> KeyKind:
+    """Say what a key is for, by its beginning, or, for the older keys, by the role written in it. Nothing is verified.
+
+    >>> key_kind("sb_secret_abc").value, key_kind("sb_publishable_abc").value, key_kind("abc").value
+    ('secret', 'publishable', 'unknown')
+    """
+    for beginning, kind in (("sb_publishable_", KeyKind.PUBLISHABLE), ("sb_secret_", KeyKind.SECRET)):
+        if key.startswith(beginning):
+            return kind
+    parts = key.split(".")
+    if len(parts) != 3:
+        return KeyKind.UNKNOWN
+    try:
+        claims = json.loads(base64.urlsafe_b64decode(parts[1] + "=" * (-len(parts[1]) % 4)))
+    except (ValueError, RecursionError):
+        return KeyKind.UNKNOWN
+    role = claims.get("role") if isinstance(claims, dict) else None
+    return {"anon": KeyKind.LEGACY_ANON, "service_role": KeyKind.SECRET}.get(str(role), KeyKind.UNKNOWN)
 
 
 class Settings(BaseSettings):
@@ -38,6 +73,12 @@ class Settings(BaseSettings):
         description="Address the app listens on. The embedded mode has no sign-in: keep it local.",
     )
     port: int = Field(8501, ge=1, le=65535, description="Port of the app.")
+    public_url: str = Field(
+        "",
+        pattern=r"^$|^https?://[A-Za-z0-9.\-\[\]:]+/?$",
+        description="Address under which people reach a team's app, such as https://studio.example.org: links in e-mails "
+        "lead there, its name is allowed, and with https the sign-in cookie is marked Secure.",
+    )
     refresh_seconds: float = Field(2.0, gt=0, description="How often live pages refresh, in seconds.")
     max_upload_bytes: int = Field(
         20 * 2**30, gt=0, description="Largest data set file the upload route accepts, in bytes."
@@ -101,10 +142,10 @@ class Settings(BaseSettings):
             raise ConfigError(
                 f"The team mode needs {missing} too.", "Set both, or neither for the embedded mode."
             )
-        if self.supabase_key.startswith("sb_secret_"):
+        if key_kind(self.supabase_key) is KeyKind.SECRET:
             raise ConfigError(
                 "SUPABASE_PUBLISHABLE_KEY holds a secret key, which passes every policy.",
-                "Use the key that begins with sb_publishable_.",
+                "Use the key that begins with sb_publishable_ (or the legacy anon key).",
             )
         return self
 
@@ -135,8 +176,23 @@ class Settings(BaseSettings):
 
     @property
     def runs(self) -> Path:
-        """Root of run folders, one per attempt, private to the runner of this machine."""
-        return self.root / "runs"
+        """Root of run folders, one per attempt, private to the runner of this machine; each team's project has its own."""
+        name = re.sub(r"[^a-z0-9.-]", "_", urlsplit(self.supabase_url).netloc.lower())
+        return self.root / (f"runs-{name}" if name else "runs")
+
+
+def is_loopback(host: str) -> bool:
+    """Say whether an address is reached from this machine only.
+
+    >>> [is_loopback(host) for host in ("127.0.0.1", "::1", "localhost", "0.0.0.0", "studio.example")]
+    [True, True, True, False, False]
+    """
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return host == "localhost"
+    mapped = getattr(address, "ipv4_mapped", None)
+    return (mapped or address).is_loopback
 
 
 def _read_secrets_file() -> dict[str, Any]:

@@ -43,6 +43,9 @@ class RunnerRegistration(Frozen):
     scope: RunnerScope
     created_at: datetime
     revoked_at: datetime | None = None
+    machines: tuple[RunnerInfo, ...] = Field(
+        (), description="Processes that run with the token, as they describe themselves."
+    )
 
 
 class Claim(Frozen):

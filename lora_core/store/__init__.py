@@ -1,1 +1,1 @@
-"""Where rows and files live. `base` has the contracts; `local` and later `supabase` implement them."""
+"""Where rows and files live. `base` has the contracts; `local` and `supabase` implement them."""

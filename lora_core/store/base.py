@@ -268,7 +268,7 @@ class RunnerRegistry(Protocol):
         """
 
     def list(self) -> Sequence[RunnerRegistration]:
-        """Return this person's registrations, newest first (at most 100)."""
+        """Return this person's registrations with their machines, newest first (at most 100)."""
 
     def revoke(self, registration_id: str) -> None:
         """End a registration: its token, and the job tokens of its attempts, are refused from now on.
@@ -346,7 +346,11 @@ class RunnerPort(Protocol):
         """
 
     def take_up(self, claim: Claim) -> None:
-        """Go on with a claim that an earlier process of this machine was given (its job token is in it)."""
+        """Go on with a claim that an earlier process of this machine was given (its job token is in it).
+
+        Raises:
+            Conflict: It was given by another store, or for another token.
+        """
 
     def renew(self, job_id: str, attempt: int, *, lease_seconds: float) -> Directive:
         """Keep the job and read what the person wants.

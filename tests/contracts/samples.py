@@ -28,6 +28,9 @@ from lora_core.store.base import (
 START = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 ANNE = "00000000-0000-4000-8000-00000000000a"
 BEN = "00000000-0000-4000-8000-00000000000b"
+CLEO = "00000000-0000-4000-8000-00000000000c"
+"""In a team, Cleo is its operator."""
+
 ROWS = b'{"prompt": "1+1", "completion": "2"}\n'
 
 
@@ -67,6 +70,13 @@ def job_of(user_id: str, dataset_id: str, name: str = "First try", **changes: An
     """Make a job as a person submits it."""
     values: dict[str, Any] = {"config": TrainingConfig(), "created_at": START, "updated_at": START}
     return Job(id=new_id(), user_id=user_id, name=name, dataset_id=dataset_id, **(values | changes))
+
+
+def submitted(stores: UserStore, user_id: str, **changes: Any) -> Job:
+    """Submit a job of a person on a new data set."""
+    dataset = dataset_of(user_id)
+    stores.datasets.add(dataset)
+    return stores.jobs.submit(job_of(user_id, dataset.id, **changes))
 
 
 def task_of(user_id: str, subject_id: str, kind: TaskKind = TaskKind.CHECK_DATASET, **changes: Any) -> Task:

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import BinaryIO
 
-from lora_core.errors import Forbidden
+from lora_core.store.keys import check_own_key
 from lora_core.store.local.files import FileTree
 
 
@@ -32,7 +32,5 @@ class LocalBlobStore:
         self._files.delete(bucket, self._own(key))
 
     def _own(self, key: str) -> str:
-        folder, _, rest = key.partition("/")
-        if folder != self._user_id or not rest:
-            raise Forbidden("A key begins with the id of the person whose file it is.")
+        check_own_key(self._user_id, key)
         return key

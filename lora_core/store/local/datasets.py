@@ -7,8 +7,9 @@ from typing import Any
 from lora_core.errors import Conflict, Forbidden, NotFound
 from lora_core.schema.base import Page
 from lora_core.schema.dataset import Dataset
+from lora_core.store.cursors import Cursor, clamp, page
 from lora_core.store.local.database import Database, contains
-from lora_core.store.local.rows import Cursor, Row, clamp, from_json, page, stamp, to_json
+from lora_core.store.local.rows import Row, from_json, stamp, to_json
 
 COLUMNS = tuple(Dataset.model_fields)
 _CURSOR = Cursor("datasets", str, str)

@@ -3,7 +3,6 @@
 import errno
 import hashlib
 import os
-import re
 import shutil
 import time
 from collections.abc import Iterable, Iterator
@@ -11,9 +10,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-from lora_core.errors import DiskFull, Forbidden, NotFound, TooLarge, Unavailable
+from lora_core.errors import DiskFull, NotFound, TooLarge, Unavailable
 from lora_core.schema.artifact import ArtifactFile
 from lora_core.schema.base import new_id
+from lora_core.store.keys import check_key, files_of
 
 CHUNK_BYTES = 2**20
 RESERVE_BYTES = 64 * 2**20
@@ -21,8 +21,6 @@ RESERVE_BYTES = 64 * 2**20
 
 SWEEP_AFTER_SECONDS = 24 * 3600
 CHECK_EVERY_BYTES = 64 * 2**20
-_BUCKET = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
-_PART = re.compile(r"(?!\.{1,2}$)[A-Za-z0-9._=@+-]{1,200}")
 
 
 class FileTree:
@@ -49,12 +47,12 @@ class FileTree:
         """
         target = self.path(bucket, key)
         temporary = self._incoming / new_id()
-        with _typed_errors():
+        with typed_file_errors():
             try:
                 written = self._write(temporary, content, key)
                 target.parent.mkdir(parents=True, exist_ok=True)
                 temporary.replace(target)
-                _sync_folder(target.parent)
+                sync_folder(target.parent)
             finally:
                 temporary.unlink(missing_ok=True)
         return written
@@ -67,21 +65,21 @@ class FileTree:
             TooLarge: A file is above `max_object_bytes`.
             DiskFull: No space left.
         """
-        sources = list(_files_of(folder))
+        sources = list(files_of(folder))
         if not sources:
             raise NotFound(f"There is no file in {folder}.")
         sizes = [source.stat().st_size for source in sources]
         self._check_space(sum(sizes))
         target = self.path(bucket, key)
         temporary = self._incoming / new_id()
-        with _typed_errors():
+        with typed_file_errors():
             try:
                 files = tuple(self._copy(source, folder, temporary) for source in sources)
                 target.parent.mkdir(parents=True, exist_ok=True)
                 if target.exists():  # left by a crash between this rename and the row
                     self._discard(target)
                 temporary.replace(target)
-                _sync_folder(target.parent)
+                sync_folder(target.parent)
             finally:
                 shutil.rmtree(temporary, ignore_errors=True)
         return files
@@ -111,10 +109,7 @@ class FileTree:
         Raises:
             Forbidden: The bucket or key could lead out of its folder, or has characters a key never has.
         """
-        if not _BUCKET.fullmatch(bucket):
-            raise Forbidden(f"{bucket!r} is not the name of a bucket.")
-        if len(key) > 1000 or not all(_PART.fullmatch(part) for part in key.split("/")):
-            raise Forbidden(f"{key[:100]!r} is not a key: letters, digits and . _ - = @ + between slashes.")
+        check_key(bucket, key)
         return self.root / bucket / key
 
     def sweep(self) -> None:
@@ -165,16 +160,8 @@ class FileTree:
         shutil.rmtree(doomed, ignore_errors=True)
 
 
-def _files_of(folder: Path) -> Iterator[Path]:
-    for parent, folders, names in os.walk(folder, followlinks=False):
-        folders.sort()
-        for name in sorted(names):
-            path = Path(parent) / name
-            if path.is_file() and not path.is_symlink():
-                yield path
-
-
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
+    """Make renames within a folder last through a power cut."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -183,7 +170,8 @@ def _sync_folder(folder: Path) -> None:
 
 
 @contextmanager
-def _typed_errors() -> Iterator[None]:
+def typed_file_errors() -> Iterator[None]:
+    """Turn the system's errors about files into the store's."""
     try:
         yield
     except OSError as error:

@@ -19,11 +19,12 @@ from lora_core.schema.job import (
     RequestedAction,
     Requirements,
 )
+from lora_core.store.cursors import Cursor, clamp, page
 from lora_core.store.local.clock import Clock
 from lora_core.store.local.database import Database, contains, placeholders
 from lora_core.store.local.datasets import get_dataset
 from lora_core.store.local.files import FileTree
-from lora_core.store.local.rows import Cursor, Row, clamp, page, stamp
+from lora_core.store.local.rows import Row, stamp
 
 PLAIN_COLUMNS = tuple(name for name in Job.model_fields if name not in {"config", "requirements"})
 """Fields of Job that are columns of the same name."""

@@ -11,10 +11,11 @@ from lora_core.monitor.downsampling import min_max_indices
 from lora_core.monitor.smoothing import smooth
 from lora_core.schema.base import Page
 from lora_core.schema.metrics import METRIC_COLUMNS, LogLine, MetricKind, MetricPoint, Series
+from lora_core.store.cursors import Cursor, clamp, page
 from lora_core.store.local.blocks import RECORDED_AT, STEP, Column, read_series
 from lora_core.store.local.database import Database, contains, placeholders
 from lora_core.store.local.jobs import get_row
-from lora_core.store.local.rows import Cursor, Row, clamp, from_json, page
+from lora_core.store.local.rows import Row, from_json
 
 X_COLUMNS = (STEP, "epoch", "tokens_seen", "elapsed_seconds", RECORDED_AT)
 _POINT_COLUMNS = tuple(MetricPoint.model_fields)

@@ -9,9 +9,10 @@ from typing import Any
 
 from lora_core.schema.base import Page
 from lora_core.schema.notification import Notification
+from lora_core.store.cursors import Cursor, clamp, page
 from lora_core.store.local.clock import Clock
 from lora_core.store.local.database import Database, placeholders
-from lora_core.store.local.rows import Cursor, Row, clamp, page, stamp
+from lora_core.store.local.rows import Row, stamp
 
 COLUMNS = tuple(Notification.model_fields)
 _CURSOR = Cursor("notifications", str, str)

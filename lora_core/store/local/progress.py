@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from lora_core.schema.run import EventKind, RunEvent
-from lora_core.store.local.ingest import Point
+from lora_core.store.batch import Point, read_count
 from lora_core.store.local.rows import Row
 
 TRAINING = "training"
@@ -87,11 +87,11 @@ def _follow_phase(progress: Progress, data: dict[str, Any], *, fresh: bool, star
             progress.echoes.append((str(data.get("id", "")), str(data.get("action", ""))))
         return
     progress.training = progress.training or name == TRAINING
-    if (start := _count(data.get("start_step"))) is not None:
+    if (start := read_count(data.get("start_step"))) is not None:
         progress.start_step = start
         if fresh and starting:  # later phases repeat where the attempt started
             progress.job["current_step"] = start
-    if (total := _count(data.get("total_steps"))) is not None:
+    if (total := read_count(data.get("total_steps"))) is not None:
         progress.job["total_steps"] = total
     if fresh:
         progress.phase = name
@@ -103,9 +103,5 @@ def _follow_phase(progress: Progress, data: dict[str, Any], *, fresh: bool, star
 
 
 def _follow_checkpoint(progress: Progress, data: dict[str, Any]) -> None:
-    if (step := _count(data.get("step"))) is not None:
+    if (step := read_count(data.get("step"))) is not None:
         progress.job["checkpoint_step"] = step
-
-
-def _count(value: Any) -> int | None:
-    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None

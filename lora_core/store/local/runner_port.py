@@ -12,6 +12,8 @@ from lora_core.schema.job import EndOfAttempt, JobStatus, RequestedAction
 from lora_core.schema.metrics import METRIC_COLUMNS, MetricKind
 from lora_core.schema.run import EventKind, RunEvent
 from lora_core.schema.runner import Claim, Directive, RunnerInfo
+from lora_core.store.batch import MAX_BATCH, Batch, alert_text
+from lora_core.store.keys import ARTIFACT_BUCKET
 from lora_core.store.local.artifacts import insert_artifact, newest_checkpoint, open_file, read_artifact
 from lora_core.store.local.blocks import RECORDED_AT, hide_beyond, roll
 from lora_core.store.local.clock import Clock
@@ -19,7 +21,7 @@ from lora_core.store.local.database import Database
 from lora_core.store.local.datasets import get_dataset
 from lora_core.store.local.fencing import check_holder, get_holder
 from lora_core.store.local.files import FileTree
-from lora_core.store.local.ingest import Batch, alert_text
+from lora_core.store.local.ingest import BatchRows
 from lora_core.store.local.jobs import get_row, read_job, record, set_columns, set_status
 from lora_core.store.local.leases import end_attempt, end_expired
 from lora_core.store.local.notifications import notify
@@ -27,8 +29,6 @@ from lora_core.store.local.progress import Progress, follow
 from lora_core.store.local.rows import Row, stamp
 from lora_core.store.local.runners import save_runner
 
-MAX_BATCH = 1000
-ARTIFACT_BUCKET = "model-artifacts"
 ANY_MACHINE = "local"
 """Target of a job that any runner beside this store may take; any other target is the id of one runner."""
 
@@ -107,12 +107,13 @@ class LocalRunnerPort:
         """Store a batch of run-folder events; see `RunnerPort.ship`."""
         if len(events) > MAX_BATCH:
             raise TooLarge(f"A batch holds at most {MAX_BATCH} events; this one has {len(events)}.")
-        batch = Batch(job_id, attempt, events)
+        batch = Batch(events)
+        rows = BatchRows(job_id, attempt, batch)
         with self._database.write() as connection:
             now = self._clock()
             holder = check_holder(connection, job_id, attempt, now, tail=True)
             progress = follow(events, batch.points, holder)
-            batch.write(connection, holder["elapsed_before"])
+            rows.write(connection, holder["elapsed_before"])
             if progress.start_step is not None:
                 hide_beyond(connection, job_id, attempt, progress.start_step)
             for kind in MetricKind:

@@ -12,10 +12,12 @@ from lora_core.store.local.clock import Clock
 from lora_core.store.local.database import Database
 from lora_core.store.local.datasets import LocalDatasetStore
 from lora_core.store.local.files import FileTree
+from lora_core.store.local.history import LocalHistory
 from lora_core.store.local.jobs import LocalJobStore
 from lora_core.store.local.metrics import LocalMetricStore
 from lora_core.store.local.migrations import migrate
 from lora_core.store.local.notifications import LocalNotificationStore
+from lora_core.store.local.presence import enter
 from lora_core.store.local.runner_port import LocalRunnerPort
 from lora_core.store.local.runners import LocalRunnerStore
 from lora_core.store.local.task_port import LocalTaskPort
@@ -47,10 +49,11 @@ class LocalStore:
 
     Raises:
         StoreError: The database was made by a newer version of the studio, or cannot be brought up to date.
+        Unavailable: A backup is being restored into the home.
     """
 
     def __init__(self, settings: Settings, clock: Clock = utc_now) -> None:
-        settings.root.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self._presence = enter(settings.root)
         migrate(settings.database)
         self._clock = clock
         self._database = Database(settings.database)
@@ -73,6 +76,10 @@ class LocalStore:
             runners=LocalRunnerStore(database),
         )
 
+    def history(self, user_id: str) -> LocalHistory:
+        """Return everything a person has here, as of now, to be moved elsewhere."""
+        return LocalHistory(self._database.path, self._files, user_id)
+
     def runner_port(self) -> LocalRunnerPort:
         """Return what runners may do with jobs."""
         return LocalRunnerPort(self._database, self._files, self._clock)
@@ -84,3 +91,4 @@ class LocalStore:
     def close(self) -> None:
         """Close all connections of this process."""
         self._database.close()
+        self._presence.leave()

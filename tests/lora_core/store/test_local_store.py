@@ -22,10 +22,10 @@ from lora_core.schema.job import JobFilter, JobStatus
 from lora_core.schema.metrics import METRIC_COLUMNS, MetricKind, MetricPoint
 from lora_core.schema.runner import Claim
 from lora_core.settings import Settings
+from lora_core.store.batch import Point
 from lora_core.store.local import LocalStore, blocks, database
 from lora_core.store.local.database import Database
 from lora_core.store.local.files import FileTree
-from lora_core.store.local.ingest import Point
 from tests.contracts.samples import ANNE, BEN, Events, Studio, artifact_of, folder_of, runner_of
 
 

@@ -25,7 +25,7 @@ def migrate(database: Path, folder: Path = FOLDER) -> int:
     Raises:
         StoreError: The database was made by a newer version of the studio, or a migration failed (nothing of it stays).
     """
-    files = dict(sorted((int(file.name.split("_")[0]), file) for file in folder.glob("[0-9]*.sql")))
+    files = _files(folder)
     newest = max(files)
     with database.with_suffix(".lock").open("a") as lock, typed_errors():
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -42,6 +42,15 @@ def migrate(database: Path, folder: Path = FOLDER) -> int:
                 if number > version:
                     _apply(connection, number, file)
     return newest
+
+
+def newest_schema(folder: Path = FOLDER) -> int:
+    """Return the version that `migrate` brings a database to."""
+    return max(_files(folder))
+
+
+def _files(folder: Path) -> dict[int, Path]:
+    return dict(sorted((int(file.name.split("_")[0]), file) for file in folder.glob("[0-9]*.sql")))
 
 
 def _copy(connection: sqlite3.Connection, target: Path) -> None:
