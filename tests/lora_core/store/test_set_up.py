@@ -1,6 +1,8 @@
 """The operator's set-up of a project, and what a project tells about itself."""
 
+import tomllib
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -9,7 +11,7 @@ from lora_core.secrets import Secret
 from lora_core.store.supabase.about import SCHEMA_VERSION, RunnerAbout, check_version
 from lora_core.store.supabase.about import Project as Asked
 from lora_core.store.supabase.auth import SupabaseAuth
-from lora_core.store.supabase.set_up import SetUp, read_secret_key, set_up_team
+from lora_core.store.supabase.set_up import LEAST_PASSWORD, SetUp, read_secret_key, set_up_team
 from tests.contracts.team import Team
 from tests.supastub.rig import Project
 
@@ -160,3 +162,34 @@ class TestAbout:
     def test_an_address_that_is_no_project_is_said(self) -> None:
         with pytest.raises(Exception, match=r"[Aa]ddress|reached"):
             Asked("http://[nonsense", "sb_publishable_x").about()
+
+
+class TestConfig:
+    """supabase/config.toml: what the Supabase CLI gives a project beside the migrations."""
+
+    @pytest.fixture
+    def config(self) -> dict[str, Any]:
+        return tomllib.loads((MIGRATIONS.parent / "config.toml").read_text(encoding="utf-8"))
+
+    def test_only_the_public_schema_is_exposed(self, config: dict[str, Any]) -> None:
+        assert config["api"]["schemas"] == ["public"]
+
+    def test_its_buckets_are_those_of_the_migrations_and_private(
+        self, config: dict[str, Any], project: Project
+    ) -> None:
+        buckets = config["storage"]["buckets"]
+        assert set(buckets) == {row["id"] for row in project.sql("select id from storage.buckets")}
+        assert not any(bucket["public"] for bucket in buckets.values())
+
+    def test_people_can_sign_up_because_the_database_decides(self, config: dict[str, Any]) -> None:
+        assert config["auth"]["enable_signup"]
+        assert config["auth"]["email"]["enable_signup"]
+        assert not config["auth"]["enable_anonymous_sign_ins"]
+
+    def test_form_set_up_and_project_ask_for_passwords_of_the_same_length(
+        self, config: dict[str, Any]
+    ) -> None:
+        form = (MIGRATIONS.parents[1] / "pages" / "widgets" / "sign_in.html").read_text(encoding="utf-8")
+        least = config["auth"]["minimum_password_length"]
+        assert least == LEAST_PASSWORD
+        assert form.count(f'minlength="{least}"') == form.count('autocomplete="new-password"') > 0

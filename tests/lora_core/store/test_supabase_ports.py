@@ -10,7 +10,17 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
-from lora_core.errors import ConfigError, Conflict, SignedOut, StudioError, TooLarge, Unavailable
+from lora_core.errors import (
+    ConfigError,
+    Conflict,
+    Forbidden,
+    NotFound,
+    SignedOut,
+    StoreError,
+    StudioError,
+    TooLarge,
+    Unavailable,
+)
 from lora_core.schema.artifact import ArtifactKind
 from lora_core.schema.job import EndOfAttempt, JobStatus, Outcome
 from lora_core.schema.metrics import MetricKind
@@ -18,6 +28,8 @@ from lora_core.schema.run import EventKind
 from lora_core.schema.runner import TaskKind
 from lora_core.secrets import Secret, TokenKind, new_token, token_sha256
 from lora_core.settings import Settings
+from lora_core.store.keys import files_of
+from lora_core.store.supabase import runner_port
 from lora_core.store.supabase.runner_port import SupabaseRunnerPort
 from lora_core.store.supabase.runner_ports import open_pod_port, open_runner_ports
 from lora_core.store.supabase.task_port import SupabaseTaskPort
@@ -295,6 +307,44 @@ def test_an_artifact_with_a_file_too_large_leaves_nothing(stage: Stage, tmp_path
             1, artifact_of(claim), folder_of(tmp_path, {"a.json": b"{}", "weights": b"x" * 1001})
         )
     assert not stage.objects()
+
+
+REFUSED = (
+    '{"statusCode": "403", "error": "Unauthorized", "message": "new row violates row-level security policy"}'
+)
+
+
+def test_a_storage_that_refuses_a_file_of_a_live_attempt_costs_the_file_not_the_job(
+    stage: Stage, tmp_path: Path
+) -> None:
+    claim = stage.studio.claimed()
+    stage.project.faults.answer("/storage/v1/object/", 400, method="POST", body=REFUSED, times=9)
+    with pytest.raises(StoreError, match=r"refuses adapter\.safetensors") as caught:
+        stage.port.put_artifact(1, artifact_of(claim), folder_of(tmp_path))
+    assert not isinstance(caught.value, Conflict | Forbidden)
+    stage.port.renew(claim.job.id, 1, lease_seconds=30)
+
+
+def test_a_storage_that_refuses_a_file_because_the_attempt_was_lost_meanwhile_says_so(
+    stage: Stage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    claim = stage.studio.claimed()
+
+    def lost_meanwhile(folder: Path) -> Iterator[Path]:
+        stage.project.pass_time(31)
+        assert stage.port.claim(runner_of("other"), lease_seconds=30) is not None
+        yield from files_of(folder)
+
+    monkeypatch.setattr(runner_port, "files_of", lost_meanwhile)
+    with pytest.raises(Conflict, match="Attempt 2 owns the job now"):
+        stage.port.put_artifact(1, artifact_of(claim), folder_of(tmp_path))
+
+
+def test_a_data_set_without_its_file_is_named(stage: Stage) -> None:
+    claim = stage.studio.claimed()
+    stage.anne.blobs.delete(claim.dataset.storage_bucket, claim.dataset.storage_path)
+    with pytest.raises(NotFound, match=claim.dataset.name):
+        stage.port.open_dataset(claim.job.id, 1, claim.dataset.id)
 
 
 def test_a_dropped_checkpoint_takes_its_files_with_it_even_if_the_network_fails_between(
