@@ -4,38 +4,32 @@ import shutil
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from lora_core import cli_data, cli_team
 from lora_core.actions import configs, datasets, doctor, jobs, results
 from lora_core.actions.files import CHUNK_BYTES
 from lora_core.actions.workspace import Workspace
+from lora_core.cli_parts import JobArgument, err, explained, find_job, open_workspace, out, who_works
 from lora_core.datasets.check import check_file
-from lora_core.errors import ConfigError, DataError, NotFound, StudioError
+from lora_core.errors import ConfigError, DataError, NotFound, Unavailable
 from lora_core.launch import run_studio
 from lora_core.lifecycle import LIVE
 from lora_core.schema.artifact import ArtifactKind
 from lora_core.schema.config import TrainingConfig
 from lora_core.schema.dataset import CheckReport
-from lora_core.schema.job import Job, JobFilter, JobStatus
+from lora_core.schema.job import JobFilter, JobStatus
 from lora_core.settings import Settings
-from lora_core.studio import Studio
 
-app = typer.Typer(
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    help="LoRA Studio: fine-tune language models with LoRA.",
-)
-out = Console()
-err = Console(stderr=True)
+app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, callback=who_works)
+app.add_typer(cli_team.app)
+app.add_typer(cli_data.app)
 
-JobArgument = Annotated[str, typer.Argument(metavar="JOB", help="Job id, or the beginning of one.")]
 OutputOption = Annotated[
     Path | None, typer.Option("--output", "-o", help="File to write; default: the file's own name here.")
 ]
@@ -67,7 +61,7 @@ def submit(
 ) -> None:
     """Queue a job on a file or data set; prints its id."""
     with explained():
-        workspace = _workspace()
+        workspace = open_workspace()
         chosen = _read_config(preset, config, override or [])
         dataset_id = _dataset_id(workspace, data)
         job = jobs.submit_job(workspace, name=name, dataset_id=dataset_id, config=chosen)
@@ -87,7 +81,7 @@ def list_(
     """List jobs, newest first."""
     with explained():
         found = jobs.list_jobs(
-            _workspace(), JobFilter(search=search, statuses=tuple(status or ())), limit=limit
+            open_workspace(), JobFilter(search=search, statuses=tuple(status or ())), limit=limit
         )
         table = Table("id", "name", "status", "step", "loss", "eval loss", "created")
         for job in found.items:
@@ -107,16 +101,16 @@ def list_(
 def watch(job: JobArgument) -> None:
     """Follow a job with a progress bar until it ends. Ctrl-C stops watching, not the job."""
     with explained():
-        workspace = _workspace()
-        _follow(workspace, _find(workspace, job).id)
+        workspace = open_workspace()
+        _follow(workspace, find_job(workspace, job).id)
 
 
 @app.command()
 def cancel(job: JobArgument) -> None:
     """Cancel a job; what it recorded is kept."""
     with explained():
-        workspace = _workspace()
-        found = _find(workspace, job)
+        workspace = open_workspace()
+        found = find_job(workspace, job)
         changed = jobs.cancel_job(workspace, found.id)
         out.print(
             f"{found.name}: {'cancelled' if changed.status is JobStatus.CANCELLED else 'asked to cancel'}."
@@ -127,8 +121,8 @@ def cancel(job: JobArgument) -> None:
 def pause(job: JobArgument) -> None:
     """Pause a job after the step it is at; `resume` goes on from there."""
     with explained():
-        workspace = _workspace()
-        found = _find(workspace, job)
+        workspace = open_workspace()
+        found = find_job(workspace, job)
         changed = jobs.pause_job(workspace, found.id)
         out.print(f"{found.name}: {'paused' if changed.status is JobStatus.PAUSED else 'asked to pause'}.")
 
@@ -137,8 +131,8 @@ def pause(job: JobArgument) -> None:
 def resume(job: JobArgument) -> None:
     """Queue a paused, failed or cancelled job again, from its newest checkpoint."""
     with explained():
-        workspace = _workspace()
-        found = _find(workspace, job)
+        workspace = open_workspace()
+        found = find_job(workspace, job)
         jobs.resume_job(workspace, found.id)
         out.print(f"{found.name}: queued.")
 
@@ -182,8 +176,8 @@ def export_config(
     """Print a training config as YAML; `submit --config` reads it again."""
     with explained():
         if job:
-            workspace = _workspace()
-            print(configs.config_to_yaml(_find(workspace, job).config), end="")
+            workspace = open_workspace()
+            print(configs.config_to_yaml(find_job(workspace, job).config), end="")
         elif preset:
             print(configs.config_to_yaml(configs.config_from_preset(preset, override or [])), end="")
         else:
@@ -201,8 +195,8 @@ def download(
 ) -> None:
     """Download a job's adapter (zip), newest checkpoint (zip), metrics (CSV) or logs (zip)."""
     with explained():
-        workspace = _workspace()
-        found = _find(workspace, job)
+        workspace = open_workspace()
+        found = find_job(workspace, job)
         if what == "metrics":
             name, content = results.download_metrics(workspace, found.id)
         elif what == "logs":
@@ -227,8 +221,8 @@ def logs(
 ) -> None:
     """Print the newest log lines of a job, oldest first."""
     with explained():
-        workspace = _workspace()
-        page = jobs.search_logs(workspace, _find(workspace, job).id, search=search)
+        workspace = open_workspace()
+        page = jobs.search_logs(workspace, find_job(workspace, job).id, search=search)
         for line in reversed(list(page.items)[:lines]):
             print(f"{line.at:%H:%M:%S} {line.level:7} {line.text}")
 
@@ -249,22 +243,6 @@ def doctor_() -> None:
         out.print(table)
         if any(finding.level == "error" for finding in findings):
             raise typer.Exit(1)
-
-
-@contextmanager
-def explained() -> Iterator[None]:
-    """Turn a studio error into its sentence and exit status 1; everything else keeps its traceback."""
-    try:
-        yield
-    except StudioError as error:
-        err.print(f"[red]{type(error).__name__}[/red]: {error}", highlight=False)
-        raise typer.Exit(1) from None
-    except KeyboardInterrupt:
-        raise typer.Exit(130) from None
-
-
-def _workspace() -> Workspace:
-    return Studio().workspace()
 
 
 def _read_config(preset: str, file: Path | None, overrides: list[str]) -> TrainingConfig:
@@ -288,33 +266,13 @@ def _dataset_id(workspace: Workspace, data: str) -> str:
     if not jobs.online_runners(workspace):
         err.print("No runner is online: start one with `python -m runner`, or `make start`.")
     while (view := datasets.view_dataset(workspace, dataset.id)).busy:
-        time.sleep(0.2)
+        time.sleep(_pause_seconds(workspace))
     if view.task is not None and view.task.error:
         raise DataError(view.task.error)
     report = view.dataset.report
     if report is not None and (report.fatal or report.error_rows):
         _print_report(report)
     return dataset.id
-
-
-def _find(workspace: Workspace, start: str) -> Job:
-    """Return the job whose id is, or uniquely begins with, `start`."""
-    if len(start) == 36:
-        return workspace.jobs.get(start)
-    cursor: str | None = None
-    found: list[Job] = []
-    while True:
-        page = jobs.list_jobs(workspace, limit=500, cursor=cursor)
-        found += [job for job in page.items if job.id.startswith(start)]
-        cursor = page.cursor
-        if cursor is None:
-            break
-    if len(found) != 1:
-        raise NotFound(
-            f"{len(found) or 'No'} jobs begin with {start!r}." if found else f"No job begins with {start!r}.",
-            "`list` shows the ids.",
-        )
-    return found[0]
 
 
 def _follow(workspace: Workspace, job_id: str) -> None:
@@ -327,16 +285,26 @@ def _follow(workspace: Workspace, job_id: str) -> None:
     with Progress(*columns, console=err) as bar:
         task = bar.add_task("queued", total=1.0)
         while True:
-            job = jobs.get_job(workspace, job_id)
+            try:
+                job = jobs.get_job(workspace, job_id)
+            except Unavailable as error:  # the job goes on without us; so does watching it
+                bar.update(task, description=error.message)
+                time.sleep(_pause_seconds(workspace))
+                continue
             words = job.phase.replace("_", " ") if job.status in LIVE and job.phase else job.status.value
             text = f"{words}  step {job.current_step}/{job.total_steps}  loss {_loss(job.train_loss)}"
             bar.update(task, completed=job.progress, description=f"{text}  eval {_loss(job.eval_loss)}")
             if job.status not in LIVE:
                 break
-            time.sleep(0.3)
+            time.sleep(_pause_seconds(workspace))
     out.print(f"{job.name}: {job.status.value}{': ' + job.status_reason if job.status_reason else ''}")
     if job.status is JobStatus.FAILED:
         raise typer.Exit(1)
+
+
+def _pause_seconds(workspace: Workspace) -> float:
+    """How long to wait before looking again: a file here may be asked often, a project far away may not."""
+    return workspace.settings.refresh_seconds if workspace.settings.team else 0.3
 
 
 def _print_report(report: CheckReport) -> None:

@@ -1,4 +1,4 @@
-"""Looks over this machine and says what is missing and what to do. Loads nothing heavy."""
+"""Looks over this machine, and a team's project if there is one, and says what is missing and what to do. Loads nothing heavy."""
 
 import importlib.metadata
 import importlib.util
@@ -6,11 +6,12 @@ import os
 import shutil
 import sqlite3
 import sys
-from dataclasses import dataclass
 from typing import Literal
 
 import psutil
 
+from lora_core.actions.doctor_team import examine_team
+from lora_core.actions.findings import Finding
 from lora_core.models.catalogue import DEMO_MODEL
 from lora_core.models.weights import folder_of, is_present
 from lora_core.settings import Settings
@@ -19,16 +20,6 @@ MIN_FREE_GB = 5.0
 MIN_SQLITE = (3, 35, 0)
 APP_PACKAGES = ("streamlit", "altair", "pandas", "pyarrow", "tokenizers")
 RUNNER_PACKAGES = ("torch", "transformers", "peft", "trl", "bitsandbytes")
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One thing that was looked at."""
-
-    level: Literal["ok", "warning", "error"]
-    what: str
-    found: str
-    next_step: str = ""
 
 
 def examine(settings: Settings) -> list[Finding]:
@@ -43,6 +34,7 @@ def examine(settings: Settings) -> list[Finding]:
         _processors(),
         _gpu(),
         _demo_model(settings),
+        *(examine_team(settings) if settings.team else ()),
     ]
     return sorted(findings, key=lambda finding: ("ok", "warning", "error").index(finding.level))
 
