@@ -12,12 +12,16 @@ from typing import Any
 import streamlit as st
 from starlette.middleware import Middleware
 
+from lora_core.launch import refuse_open_door
 from pages.frame.guard import RequestGuard
-from pages.frame.opened import open_studio
+from pages.frame.opened import open_studio, who_is_in
 from pages.frame.routes import ROUTES
+from pages.frame.session_routes import session_routes
 
 WARM = ("pandas", "pyarrow", "altair", "pages.frame.registry")
 """Imported before the first visitor waits for them."""
+
+WARM_IN_TEAM = ("lora_core.store.supabase.store",)
 
 
 @asynccontextmanager
@@ -27,7 +31,8 @@ async def lifespan(_app: st.App) -> AsyncIterator[dict[str, Any]]:
     Streamlit collects garbage after every run; frozen objects are skipped (measured: a quarter of the CPU).
     """
     studio = open_studio()
-    for module in WARM:
+    refuse_open_door(studio.settings, st.get_option("server.address") or "")
+    for module in WARM + (WARM_IN_TEAM if studio.settings.team else ()):
         importlib.import_module(module)
     _draw_one_chart()
     gc.collect()
@@ -44,4 +49,9 @@ def _draw_one_chart() -> None:
     alt.Chart(pd.DataFrame({"x": [0], "y": [0]})).mark_line().encode(x="x:Q", y="y:Q").to_dict()
 
 
-app = st.App("pages/frame/main.py", routes=ROUTES, middleware=[Middleware(RequestGuard)], lifespan=lifespan)
+app = st.App(
+    "pages/frame/main.py",
+    routes=[*ROUTES, *session_routes()],
+    middleware=[Middleware(RequestGuard, team=who_is_in)],
+    lifespan=lifespan,
+)

@@ -9,9 +9,10 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from types import FrameType
+from urllib.parse import urlsplit
 
-from lora_core.errors import Unavailable
-from lora_core.settings import Settings
+from lora_core.errors import ConfigError, Unavailable
+from lora_core.settings import Settings, is_loopback
 
 MAX_RESTARTS = 5
 RESTART_WINDOW_SECONDS = 60.0
@@ -60,17 +61,23 @@ class Child:
 def run_studio(settings: Settings, tell: Callable[[str], None]) -> int:
     """Run app and runner until a signal or until one of them cannot be kept alive.
 
-    A job in progress is released by the runner: it saves a checkpoint and goes on at the next start.
+    A job in progress is released by the runner: it saves a checkpoint and goes on at the next start. In a team, a machine
+    without a runner token runs the app alone.
 
     Returns:
         Exit status: 0 after a signal, 1 if a part kept ending.
 
     Raises:
+        ConfigError: The embedded mode is to listen to other machines.
         Unavailable: The port is taken.
     """
+    refuse_open_door(settings, settings.host)
     _require_free_port(settings)
-    app = Child("app", app_command(settings))
-    runner = Child("runner", [sys.executable, "-m", "runner"])
+    children = [Child("app", app_command(settings))]
+    if not settings.team or settings.runner_token.get_secret_value():
+        children.insert(0, Child("runner", [sys.executable, "-m", "runner"]))
+    else:
+        tell("No runner here: LORA_STUDIO_RUNNER_TOKEN is not set. Register one on the Settings page.")
     stopped = False
 
     def stop(_signal: int, _frame: FrameType | None) -> None:
@@ -79,21 +86,28 @@ def run_studio(settings: Settings, tell: Callable[[str], None]) -> int:
 
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, stop)
-    runner.start()
-    app.start()
-    tell(
-        f"LoRA Studio is at http://{settings.host}:{settings.port} (Ctrl-C stops it; a running job is saved first)."
-    )
+    for child in children:
+        child.start()
+    address = settings.public_url or f"http://{settings.host}:{settings.port}"
+    tell(f"LoRA Studio is at {address} (Ctrl-C stops it; a running job is saved first).")
+    if not is_loopback(settings.host) and not settings.public_url.startswith("https://"):
+        tell(
+            "Passwords travel in clear: put the app behind https and set LORA_STUDIO_PUBLIC_URL to that address."
+        )
     status = 0
     while not stopped:
         time.sleep(0.2)
-        for child in (app, runner):
+        for child in children:
             if not child.keep_alive():
                 tell(f"The {child.name} ended {MAX_RESTARTS} times within a minute; see its messages above.")
                 status, stopped = 1, True
-    tell("Stopping: the app first, then the runner, which saves a running job ...")
-    app.stop(10)
-    runner.stop(settings.release_grace_seconds + 30)
+    tell(
+        "Stopping ..."
+        if len(children) == 1
+        else "Stopping: the app first, then the runner, which saves a running job ..."
+    )
+    for child in reversed(children):
+        child.stop(10 if child.name == "app" else settings.release_grace_seconds + 30)
     tell("Stopped.")
     return status
 
@@ -109,7 +123,27 @@ def app_command(settings: Settings) -> list[str]:
         f"--server.address={settings.host}",
         f"--server.port={settings.port}",
         "--server.headless=true",
+        *(f"--server.allowedHosts={name}" for name in _names(settings)),
     ]
+
+
+def refuse_open_door(settings: Settings, host: str) -> None:
+    """Check where the app is to listen.
+
+    Raises:
+        ConfigError: The embedded mode has no sign-in, and the address can be reached from other machines.
+    """
+    if not settings.team and not is_loopback(host):
+        raise ConfigError(
+            f"Without sign-in the app may listen on this machine only, not on {host or 'every address'}.",
+            "Set LORA_STUDIO_HOST to 127.0.0.1 and forward the port (ssh -L), or set the studio up for a team.",
+        )
+
+
+def _names(settings: Settings) -> list[str]:
+    """Return the host names of a team's public address for Streamlit; none leaves what .streamlit/config.toml says."""
+    public = urlsplit(settings.public_url).hostname
+    return ["localhost", "127.0.0.1", "::1", public] if settings.team and public else []
 
 
 def _require_free_port(settings: Settings) -> None:

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from lora_core.actions.files import chunks_of, local_copy
+from lora_core.actions.files import chunks_of, drop_local_copy, local_copy
 from lora_core.actions.workspace import Workspace
 from lora_core.datasets.example import Message
 from lora_core.datasets.preview import PreviewRow, preview_rows
@@ -74,7 +74,11 @@ def upload_dataset(
         sha256=sha256,
         created_at=utc_now(),
     )
-    workspace.datasets.add(dataset)
+    try:
+        workspace.datasets.add(dataset)
+    except NotAllowed:  # beyond the storage limit: a file without a row would count and be seen by nobody
+        workspace.blobs.delete("lora-datasets", key)
+        raise
     _ask(workspace, TaskKind.CHECK_DATASET, dataset.id)
     return dataset
 
@@ -209,6 +213,7 @@ def delete_dataset(workspace: Workspace, dataset_id: str) -> None:
     workspace.datasets.delete(dataset_id)
     workspace.blobs.delete(dataset.storage_bucket, dataset.storage_path)
     workspace.blobs.delete(dataset.storage_bucket, issues_key(dataset))
+    drop_local_copy(workspace, dataset_id)
 
 
 def download_dataset(workspace: Workspace, dataset_id: str) -> tuple[str, Iterator[bytes]]:

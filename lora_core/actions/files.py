@@ -1,18 +1,25 @@
 """Files on their way out of the studio: local copies for reading, zips and CSVs made while they are sent."""
 
 import csv
+import errno
 import io
 import os
+import shutil
 import zipfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO, Protocol, runtime_checkable
+from uuid import UUID
 
 from lora_core.actions.workspace import Workspace
+from lora_core.errors import DiskFull
 from lora_core.schema.artifact import Artifact
+from lora_core.schema.base import new_id
 from lora_core.schema.dataset import Dataset
 
 CHUNK_BYTES = 1 << 20
+CACHE_BYTES = 20 * 2**30
+"""Most bytes of copies that are kept on this machine, of all people together."""
 
 
 @runtime_checkable
@@ -26,25 +33,62 @@ class HasLocalPath(Protocol):
 def local_copy(workspace: Workspace, dataset: Dataset) -> Path:
     """Return a path on this machine that holds the data set's file, fetching it once if the store is elsewhere.
 
+    Copies lie in a folder of the person, so that nothing fetched for one can be handed to another.
+
     Raises:
         NotFound: The file is gone.
+        DiskFull: No space left for the copy.
         Unavailable: The store does not answer.
     """
     blobs = workspace.blobs
     if isinstance(blobs, HasLocalPath):
         return blobs.path(dataset.storage_bucket, dataset.storage_path)
-    copy = workspace.settings.root / "cache" / "datasets" / dataset.id
-    if not copy.exists():
+    copy = _copies(workspace) / str(UUID(dataset.id))
+    if copy.exists():
+        os.utime(copy)
+        return copy
+    with blobs.open(dataset.storage_bucket, dataset.storage_path) as source:
+        (workspace.settings.root / "cache").mkdir(mode=0o700, parents=True, exist_ok=True)
         copy.parent.mkdir(parents=True, exist_ok=True)
-        temporary = copy.with_name(f"{copy.name}.{os.getpid()}.part")
-        with (
-            blobs.open(dataset.storage_bucket, dataset.storage_path) as source,
-            temporary.open("wb") as target,
-        ):
-            for chunk in chunks_of(source):
-                target.write(chunk)
-        temporary.replace(copy)
+        _make_room(workspace, dataset.bytes)
+        temporary = copy.with_name(f".{copy.name}.{new_id()}")
+        try:
+            with temporary.open("wb") as target:
+                shutil.copyfileobj(source, target, CHUNK_BYTES)
+            temporary.replace(copy)
+        except OSError as error:
+            if error.errno != errno.ENOSPC:
+                raise
+            raise DiskFull("The disk of the studio's machine is full.", "Free some space there.") from error
+        finally:
+            temporary.unlink(missing_ok=True)
     return copy
+
+
+def drop_local_copy(workspace: Workspace, dataset_id: str) -> None:
+    """Remove what was fetched of a data set; nothing fetched is no error."""
+    (_copies(workspace) / str(UUID(dataset_id))).unlink(missing_ok=True)
+
+
+def _copies(workspace: Workspace) -> Path:
+    return workspace.settings.root / "cache" / str(UUID(workspace.user_id)) / "datasets"
+
+
+def _make_room(workspace: Workspace, wanted_bytes: int) -> None:
+    """Remove the copies of this machine that were not used for longest, until all of them stay within `CACHE_BYTES`."""
+    found = []
+    for path in (workspace.settings.root / "cache").glob("*/datasets/*"):
+        try:
+            facts = path.stat()
+        except FileNotFoundError:  # another thread was faster
+            continue
+        found.append((facts.st_mtime, facts.st_size, path))
+    held = sum(size for _, size, _ in found)
+    for _, size, path in sorted(found):
+        if held + wanted_bytes <= CACHE_BYTES:
+            return
+        path.unlink(missing_ok=True)
+        held -= size
 
 
 def chunks_of(stream: BinaryIO) -> Iterator[bytes]:

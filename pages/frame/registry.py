@@ -4,14 +4,18 @@ from typing import Any
 
 import streamlit as st
 
-from pages import datasets, home, job, jobs, train
+from pages import datasets, home, job, jobs, operator, settings, sign_in, train
 
 
-def build_pages(default: str = "home") -> dict[str, list[Any]]:
+def build_pages(
+    default: str = "home", *, in_team: bool = False, is_operator: bool = False
+) -> dict[str, list[Any]]:
     """Return the pages by group, for st.navigation. Every page is a callable: none is served by its path.
 
     Args:
         default: Url path of the page at the root address.
+        in_team: Whether people sign in.
+        is_operator: Whether the operator's page stands in the navigation; others who open its address read whom it is for.
     """
 
     def page(url_path: str, render: Any, title: str, icon: str, *, visibility: Any = "visible") -> Any:
@@ -24,6 +28,8 @@ def build_pages(default: str = "home") -> dict[str, list[Any]]:
             visibility=visibility,
         )
 
+    for_operator = "visible" if is_operator else "hidden"
+    door = [page("sign_in", sign_in.render, "Sign in", "login", visibility="hidden")] if in_team else []
     return {
         "": [page("home", home.render, "Home", "home")],
         "Build": [
@@ -33,6 +39,11 @@ def build_pages(default: str = "home") -> dict[str, list[Any]]:
         "Watch": [
             page("jobs", jobs.render, "Jobs", "list_alt"),
             page("job", job.render, "Job", "monitoring", visibility="hidden"),
+        ],
+        "Studio": [
+            page("settings", settings.render, "Settings", "settings"),
+            page("operator", operator.render, "Team", "groups", visibility=for_operator),
+            *door,
         ],
     }
 

@@ -12,38 +12,16 @@ from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from lora_core import __version__
-from lora_core.actions import datasets, overview, results
+from lora_core.actions import datasets, results
 from lora_core.actions.workspace import Workspace
-from lora_core.errors import (
-    ConfigError,
-    Conflict,
-    DataError,
-    DiskFull,
-    Forbidden,
-    NotAllowed,
-    NotFound,
-    StudioError,
-    TooLarge,
-    Unavailable,
-)
+from lora_core.errors import NotFound, StudioError, TooLarge
 from lora_core.schema.dataset import Dataset
-from pages.frame.opened import open_workspace
+from pages.frame.answers import error_response
+from pages.frame.opened import open_studio, open_workspace
 
 STATIC = Path(__file__).parents[2] / "static"
 TRANSFERS_AT_ONCE = anyio.CapacityLimiter(16)
 DISCONNECTED = 499
-
-STATUS_OF: dict[type[StudioError], int] = {
-    NotFound: 404,
-    Conflict: 409,
-    NotAllowed: 409,
-    Forbidden: 403,
-    TooLarge: 413,
-    DataError: 422,
-    ConfigError: 422,
-    DiskFull: 507,
-    Unavailable: 503,
-}
 
 Download = Callable[[Workspace, str], tuple[str, Iterator[bytes]]]
 DOWNLOADS: dict[str, Download] = {
@@ -57,8 +35,10 @@ DOWNLOADS: dict[str, Download] = {
 
 async def upload_dataset(request: Request) -> Response:
     """PUT /api/datasets?file=NAME: the body is the file; answers with the new data set's id and name."""
-    workspace = open_workspace()
-    limit = min(workspace.settings.max_upload_bytes, workspace.blobs.max_object_bytes)
+    try:
+        workspace, limit = await run_in_threadpool(_receiver, request)
+    except StudioError as error:
+        return error_response(error)
     body = request.stream()
     declared = int(request.headers.get("content-length", 0))
     try:
@@ -71,6 +51,12 @@ async def upload_dataset(request: Request) -> Response:
             await _drain(body)
         return error_response(error)
     return JSONResponse({"id": dataset.id, "name": dataset.name}, status_code=201)
+
+
+def _receiver(request: Request) -> tuple[Workspace, int]:
+    """Return who uploads, and the most bytes that are taken."""
+    workspace = open_workspace(request.headers)
+    return workspace, min(workspace.settings.max_upload_bytes, workspace.blobs.max_object_bytes)
 
 
 async def _store(workspace: Workspace, file_name: str, body: AsyncIterator[bytes], limit: int) -> Dataset:
@@ -121,7 +107,9 @@ async def download(request: Request) -> Response:
     if action is None:
         return error_response(NotFound("There is no such download."))
     try:
-        file_name, chunks = await run_in_threadpool(action, open_workspace(), request.path_params["id"])
+        file_name, chunks = await run_in_threadpool(
+            lambda: action(open_workspace(request.headers), request.path_params["id"])
+        )
     except StudioError as error:
         return error_response(error)
     return StreamingResponse(
@@ -137,9 +125,9 @@ async def download(request: Request) -> Response:
 
 
 async def health(_request: Request) -> Response:
-    """GET /api/health: 200 while the store answers, else 503. Open to monitors: it tells nothing else."""
+    """GET /api/health: 200 while the store answers, else 503. Open to monitors: it asks as nobody and tells nothing else."""
     try:
-        await run_in_threadpool(lambda: overview.count_unread(open_workspace()))
+        await run_in_threadpool(lambda: open_studio().check())
     except Exception as error:  # whatever fails, the monitor wants an answer
         return JSONResponse({"status": "failing", "version": __version__, "store": type(error).__name__}, 503)
     return JSONResponse({"status": "ok", "version": __version__, "store": "ok"})
@@ -153,12 +141,6 @@ def content_disposition(file_name: str) -> str:
     """
     plain = "".join(c if c.isascii() and c.isprintable() and c not in '"\\%/' else "_" for c in file_name)
     return f"attachment; filename=\"{plain}\"; filename*=UTF-8''{quote(file_name, safe='')}"
-
-
-def error_response(error: StudioError) -> JSONResponse:
-    """Put an error of the studio into HTTP: its status, and the words a page shows."""
-    status = next((code for kind, code in STATUS_OF.items() if isinstance(error, kind)), 400)
-    return JSONResponse({"message": error.message, "next_step": error.next_step}, status_code=status)
 
 
 ROUTES: tuple[BaseRoute, ...] = (

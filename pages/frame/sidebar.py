@@ -1,4 +1,4 @@
-"""What stands below the navigation on every page: whether a runner is online, and the bell with its messages."""
+"""What stands below the navigation on every page: whether a runner is online, the bell with its messages, who is signed in."""
 
 import streamlit as st
 
@@ -12,6 +12,7 @@ from pages.widgets.errors import shown
 from pages.widgets.links import page_link
 from pages.widgets.messages import message_icon
 from pages.widgets.plain import plain
+from pages.widgets.sign_in import sign_out_button
 from pages.widgets.times import local_time
 
 SHOWN_MESSAGES = 12
@@ -24,6 +25,15 @@ def draw() -> None:
     seconds = session.workspace().settings.refresh_seconds * REFRESHES_PER_LOOK
     with st.sidebar:
         st.fragment(_live, run_every=seconds, key="sidebar")()
+        if session.someone_is_in():
+            _draw_person(session.workspace().email)
+
+
+def _draw_person(email: str) -> None:
+    """Draw who is signed in, on no timer: it changes only with the whole page."""
+    with st.container(horizontal=True, vertical_alignment="center", key="person"):
+        st.text(email, width="stretch")
+        sign_out_button(key="sign_out")
 
 
 def _live() -> None:
@@ -45,7 +55,15 @@ def _runners(workspace: Workspace) -> None:
         )
     else:
         st.badge("No runner online", icon=":material/power_off:", color="orange")
-        st.caption("Checks and jobs wait until one is. `make start` starts the app with a runner.")
+        st.caption(_how_to_get_one(in_team=workspace.settings.team))
+
+
+def _how_to_get_one(*, in_team: bool) -> str:
+    if in_team:
+        return (
+            "Checks and jobs wait until one is: the team's, or your own, which you register under Settings."
+        )
+    return "Checks and jobs wait until one is. `make start` starts the app with a runner."
 
 
 def _bell(workspace: Workspace, messages: list[Notification]) -> None:
@@ -58,14 +76,9 @@ def _bell(workspace: Workspace, messages: list[Notification]) -> None:
             return
         for message in messages:
             _message(message)
-        st.button(
-            "Mark all as read",
-            icon=":material/done_all:",
-            key="mark_read",
-            disabled=not unread,
-            on_click=mark_notifications_read,
-            args=(workspace,),
-        )
+        if st.button("Mark all as read", icon=":material/done_all:", key="mark_read", disabled=not unread):
+            mark_notifications_read(workspace)
+            st.rerun()
 
 
 def _message(message: Notification) -> None:

@@ -6,12 +6,18 @@ from contextlib import contextmanager
 
 import streamlit as st
 
-from lora_core.errors import NotFound, StudioError, Unavailable
+from lora_core.errors import NotFound, SignedOut, StudioError, TooOften, Unavailable
+from pages.widgets import session
 from pages.widgets.plain import plain
 
 logger = logging.getLogger(__name__)
 
-ICONS: dict[type[StudioError], str] = {NotFound: ":material/search_off:", Unavailable: ":material/cloud_off:"}
+ICONS: dict[type[StudioError], str] = {
+    NotFound: ":material/search_off:",
+    SignedOut: ":material/logout:",
+    TooOften: ":material/hourglass:",
+    Unavailable: ":material/cloud_off:",
+}
 
 
 @contextmanager
@@ -22,6 +28,11 @@ def shown() -> Iterator[None]:
     """
     try:
         yield
+    except SignedOut as error:
+        if session.has_ended():
+            st.rerun()  # also out of a fragment on a timer: the frame says so in place of the whole page
+        session.doubt()
+        show_error(error)
     except StudioError as error:
         show_error(error)
     except Exception:

@@ -1,24 +1,32 @@
 """The only file that touches st.session_state: what one browser session holds, by name and type."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 
 import streamlit as st
 
+from lora_core.actions.sessions import SignedIn
 from lora_core.actions.workspace import Workspace
+from lora_core.errors import SignedOut
 from lora_core.schema.base import new_id
 from lora_core.schema.config import TrainingConfig
 from lora_core.schema.job import JobFilter
 from lora_core.schema.notification import Notification
 
 _WORKSPACE = "workspace"
+_PERSON = "person"
 _PAGES = "pages"
 _TOLD_UNTIL = "told_until"
 _PLACE = "place_in_list"
 _DRAFT = "draft"
 _WORD = "word"
+_SHOWN_ONCE = "shown_once"
+_DIALOG = "dialog"
+_QUESTION = "question"
+
+T = TypeVar("T")
 
 
 def attach(workspace: Workspace) -> None:
@@ -30,12 +38,65 @@ def workspace() -> Workspace:
     """Return the workspace of the person at this browser.
 
     Raises:
+        SignedOut: The person has signed out since, here or in another tab.
         RuntimeError: The page ran outside the frame.
     """
     attached = st.session_state.get(_WORKSPACE)
     if not isinstance(attached, Workspace):
         raise RuntimeError("A page ran without the frame: call session.attach first.")
+    if has_ended():
+        raise SignedOut("You are signed out.", "Reload the page and sign in.")
     return attached
+
+
+def admit(person: SignedIn, make: Callable[[], Workspace]) -> bool:
+    """Let a person of a team in and attach their workspace, made once for each browser tab and never shared.
+
+    Returns:
+        False if this tab belonged to another session: all it held is gone, and nothing is attached.
+    """
+    before = st.session_state.get(_PERSON)
+    if before is not None and before is not person:
+        clear()
+        return False
+    if before is None:
+        st.session_state[_WORKSPACE] = make()
+        st.session_state[_PERSON] = person
+    return True
+
+
+def leave() -> bool:
+    """Forget everything if this tab belonged to a person.
+
+    Returns:
+        Whether it did.
+    """
+    was_in = _PERSON in st.session_state
+    if was_in:
+        clear()
+    return was_in
+
+
+def clear() -> None:
+    """Drop all that this tab holds, the values of its widgets among it."""
+    st.session_state.clear()
+
+
+def someone_is_in() -> bool:
+    """Say whether a person of a team was let in to this tab."""
+    return _PERSON in st.session_state
+
+
+def has_ended() -> bool:
+    """Say whether the person of this tab has signed out; never so in the embedded mode."""
+    person = st.session_state.get(_PERSON)
+    return isinstance(person, SignedIn) and person.ended
+
+
+def doubt() -> None:
+    """Say that the store took this tab's person for signed out: at the next call the token is renewed, or the session ends."""
+    if isinstance(person := st.session_state.get(_PERSON), SignedIn):
+        person.doubt()
 
 
 def attach_pages(pages: Mapping[str, Any]) -> None:
@@ -56,6 +117,12 @@ def forget(*keys: str) -> None:
     """Let widgets start afresh: their stored values are dropped."""
     for key in keys:
         st.session_state.pop(key, None)
+
+
+def prefill(key: str, value: object) -> None:
+    """Give a widget its first value this way where its default is to be empty: only then can a person clear it again."""
+    if key not in st.session_state:
+        st.session_state[key] = value
 
 
 def untold(messages: Sequence[Notification], *, now: datetime) -> list[Notification]:
@@ -121,3 +188,40 @@ def take_word() -> tuple[str, str] | None:
     """Return the message that was left, and forget it."""
     word: tuple[str, str] | None = st.session_state.pop(_WORD, None)
     return word
+
+
+def open_dialog(name: str) -> None:
+    """Let a dialog with a form stand open until it is closed, through any run of the page."""
+    st.session_state[_DIALOG] = name
+
+
+def dialog_is_open(name: str) -> bool:
+    """Say whether the page is to draw that dialog."""
+    return st.session_state.get(_DIALOG) == name
+
+
+def close_dialog() -> None:
+    """Close the dialog, and forget what it showed once."""
+    st.session_state.pop(_DIALOG, None)
+    st.session_state.pop(_SHOWN_ONCE, None)
+
+
+def show_once(value: object) -> None:
+    """Hold what is shown a single time (a token) until its dialog is closed."""
+    st.session_state[_SHOWN_ONCE] = value
+
+
+def to_show(kind: type[T]) -> T | None:
+    """Return what is to be shown once, if it is of this kind."""
+    value = st.session_state.get(_SHOWN_ONCE)
+    return value if isinstance(value, kind) else None
+
+
+def ask(subject_id: str) -> None:
+    """Leave a question about something for the next whole run of the page: a live fragment may open no dialog itself."""
+    st.session_state[_QUESTION] = subject_id
+
+
+def take_question() -> str:
+    """Return what the question is about, and forget it; empty if there is none."""
+    return str(st.session_state.pop(_QUESTION, ""))

@@ -9,6 +9,9 @@ from streamlit.testing.v1 import AppTest
 from lora_core.actions.workspace import Workspace
 from lora_core.settings import Settings
 from lora_core.studio import Studio
+from tests.supastub.fixtures import project, rig
+
+__all__ = ["project", "rig"]
 
 OpenPage = Callable[..., AppTest]
 

@@ -90,14 +90,18 @@ def _answers(port: int) -> bool:
         return False
 
 
-def _first_run(server: str, path: str) -> bytes:
+def _first_run(server: str, path: str, cookie: str = "") -> bytes:
     """Do what a browser does on opening a page; return all that the first script run sent."""
     query = BackMsg()
     query.rerun_script.query_string = path.partition("?")[2]
     query.rerun_script.page_name = path.partition("?")[0].strip("/")
     received = b""
     with connect(
-        f"ws://{server}/_stcore/stream", origin=f"http://{server}", subprotocols=["streamlit"], max_size=None
+        f"ws://{server}/_stcore/stream",
+        origin=f"http://{server}",
+        subprotocols=["streamlit"],
+        additional_headers={"cookie": cookie} if cookie else None,
+        max_size=None,
     ) as socket_:
         socket_.send(query.SerializeToString())
         while True:

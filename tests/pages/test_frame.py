@@ -21,7 +21,7 @@ MAIN = Path(__file__).parents[2] / "pages" / "frame" / "main.py"
 @pytest.fixture
 def frame(studio: Studio, monkeypatch: pytest.MonkeyPatch) -> Iterator[AppTest]:
     opened.open_studio.cache_clear()
-    monkeypatch.setattr(opened, "Studio", lambda: studio)
+    monkeypatch.setattr(opened, "make_studio", lambda: studio)
     yield AppTest.from_file(str(MAIN), default_timeout=30)
     opened.open_studio.cache_clear()
 
@@ -67,7 +67,7 @@ def test_a_studio_that_cannot_open_is_a_calm_error(monkeypatch: pytest.MonkeyPat
         raise StoreError("This database was made by a newer version.", "Update the studio.")
 
     opened.open_studio.cache_clear()
-    monkeypatch.setattr(opened, "Studio", refuses)
+    monkeypatch.setattr(opened, "make_studio", refuses)
     page = AppTest.from_file(str(MAIN), default_timeout=30).run()
     assert [error.value for error in page.error] == ["Update the studio\\."]
     assert not page.exception

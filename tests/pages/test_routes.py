@@ -32,9 +32,10 @@ async def _document(_request: Request) -> PlainTextResponse:
 
 
 @pytest.fixture
-def stranger(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> Iterator[TestClient]:
+def stranger(studio: Studio, workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> Iterator[TestClient]:
     """A client without a session."""
-    monkeypatch.setattr(routes, "open_workspace", lambda: workspace)
+    monkeypatch.setattr(routes, "open_studio", lambda: studio)
+    monkeypatch.setattr(routes, "open_workspace", lambda _headers: workspace)
     app = Starlette(
         routes=[*routes.ROUTES, Route("/", _document), Route("/_stcore/health", _document)],
         middleware=[Middleware(RequestGuard)],
@@ -69,7 +70,7 @@ def test_an_upload_becomes_a_data_set(client: TestClient, workspace: Workspace) 
 
 
 def test_an_upload_is_never_whole_in_memory(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(routes, "open_workspace", lambda: workspace)
+    monkeypatch.setattr(routes, "open_workspace", lambda _headers: workspace)
     chunks, size = 800, 65536
     sent = 0
 
@@ -97,7 +98,7 @@ def test_a_file_above_the_limit_is_refused_before_it_is_read(
     small = Workspace(
         **vars(workspace) | {"settings": workspace.settings.model_copy(update={"max_upload_bytes": 10})}
     )
-    monkeypatch.setattr(routes, "open_workspace", lambda: small)
+    monkeypatch.setattr(routes, "open_workspace", lambda _headers: small)
     answer = put(client, ROW)
     assert answer.status_code == 413
     assert set(answer.json()) == {"message", "next_step"}
@@ -109,7 +110,7 @@ def test_a_file_that_grows_above_the_limit_leaves_nothing(
     small = Workspace(
         **vars(workspace) | {"settings": workspace.settings.model_copy(update={"max_upload_bytes": 99})}
     )
-    monkeypatch.setattr(routes, "open_workspace", lambda: small)
+    monkeypatch.setattr(routes, "open_workspace", lambda _headers: small)
     assert put(client, (ROW for _ in range(20))).status_code == 413
     assert not list_datasets(workspace).items
 
@@ -231,12 +232,12 @@ def test_the_health_address_needs_no_session(stranger: TestClient) -> None:
 
 
 def test_the_health_address_says_when_the_store_is_away(
-    stranger: TestClient, monkeypatch: pytest.MonkeyPatch
+    stranger: TestClient, studio: Studio, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def gone() -> None:
         raise OSError("no such disk")
 
-    monkeypatch.setattr(routes, "open_workspace", gone)
+    monkeypatch.setattr(studio, "check", gone)
     answer = stranger.get("/api/health")
     assert (answer.status_code, answer.json()["store"]) == (503, "OSError")
 

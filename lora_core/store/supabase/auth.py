@@ -17,7 +17,12 @@ from lora_core.store.accounts import AuthSession
 from lora_core.store.supabase.errors import AWAY, typed_errors
 from lora_core.store.supabase.tls import tls
 
-TIMEOUT = httpx.Timeout(10.0, connect=4.0)
+TIMEOUT = httpx.Timeout(15.0, connect=4.0)
+"""The service answers to a sign-up or a reset only when its mail is on the way."""
+
+REFRESH_TIMEOUT = httpx.Timeout(4.0, connect=2.0)
+"""All tabs of a person wait for a refresh. If its answer is lost, the service gives the same one again."""
+
 API_VERSION = "2024-01-01"
 """With this version an error's `code` is a word; without it, the HTTP status."""
 
@@ -112,7 +117,6 @@ class SupabaseAuth:
         self._http = httpx.Client(
             base_url=url.rstrip("/"),
             headers={"apikey": key},
-            timeout=TIMEOUT,
             verify=tls(),
             http2=False,
         )
@@ -140,7 +144,8 @@ class SupabaseAuth:
         """Exchange the refresh token for new tokens."""
         body = {"refresh_token": session.refresh_token.reveal()}
         try:
-            return self._session(self._call("POST", "token", body, {"grant_type": "refresh_token"}))
+            query = {"grant_type": "refresh_token"}
+            return self._session(self._call("POST", "token", body, query, timeout=REFRESH_TIMEOUT))
         except (Forbidden, NotAllowed) as error:
             raise SignedOut(error.message, error.next_step) from error
 
@@ -175,7 +180,10 @@ class SupabaseAuth:
     def sign_up_is_open(self) -> bool:
         """Ask the database through its REST interface."""
         headers = {"authorization": f"Bearer {self._key}"}
-        return self._send("POST", "/rest/v1/rpc/sign_up_is_open", {}, {}, headers).text.strip() == "true"
+        return (
+            self._send("POST", "/rest/v1/rpc/sign_up_is_open", {}, {}, headers, REFRESH_TIMEOUT).text.strip()
+            == "true"
+        )
 
     def close(self) -> None:
         """Let go of connections."""
@@ -190,12 +198,13 @@ class SupabaseAuth:
         *,
         bearer: AuthSession | Secret | None = None,
         versioned: bool = True,
+        timeout: httpx.Timeout = TIMEOUT,
     ) -> dict[str, Any]:
         token = bearer.access_token if isinstance(bearer, AuthSession) else bearer
         headers = {"authorization": f"Bearer {token.reveal() if token else self._key}"}
         if versioned:
             headers["x-supabase-api-version"] = API_VERSION
-        answer = self._send(method, f"/auth/v1/{path}", body, query or {}, headers)
+        answer = self._send(method, f"/auth/v1/{path}", body, query or {}, headers, timeout)
         try:
             content = answer.json() if answer.content else {}
         except ValueError as error:
@@ -209,9 +218,12 @@ class SupabaseAuth:
         body: dict[str, Any] | None,
         query: dict[str, str],
         headers: dict[str, str],
+        timeout: httpx.Timeout,
     ) -> httpx.Response:
         with typed_errors():
-            answer = self._http.request(method, path, json=body, params=query, headers=headers)
+            answer = self._http.request(
+                method, path, json=body, params=query, headers=headers, timeout=timeout
+            )
         if answer.is_success:
             return answer
         raise _error_of(answer) from _Refused(answer)
