@@ -9,11 +9,12 @@ import typer
 
 from lora_core import __version__
 from lora_core.errors import StudioError
+from lora_core.schema.job import Outcome
 from lora_core.settings import Settings
-from lora_core.store.local import LocalStore
 from runner.agent import Agent
 from runner.console import set_up_logging
 from runner.machine import Identity, describe_machine
+from runner.ports import Ports, open_ports
 
 log = logging.getLogger("runner")
 
@@ -21,32 +22,66 @@ log = logging.getLogger("runner")
 def main(
     name: Annotated[str, typer.Option(help="Name of this runner; default: the host's name.")] = "",
     once: Annotated[bool, typer.Option("--once", help="End when nothing is left to do.")] = False,
+    job: Annotated[
+        bool, typer.Option("--job", help="Do the one job of LORA_STUDIO_JOB_TOKEN, then end.")
+    ] = False,
     home: Annotated[Path | None, typer.Option(help="Home of the studio; default: LORA_STUDIO_HOME.")] = None,
     slots: Annotated[int, typer.Option(min=1, max=64, help="Training jobs at a time.")] = 1,
+    training: Annotated[
+        bool,
+        typer.Option("--training/--no-training", help="Train jobs, or only do tasks (checks, fetching)."),
+    ] = True,
     as_json: Annotated[bool, typer.Option("--json", help="Log as JSON, one object a line.")] = False,
 ) -> None:
-    """Claim jobs and tasks and do them, until Ctrl-C (jobs are saved and go on at the next start)."""
+    """Claim jobs and tasks and do them, until Ctrl-C (jobs are saved and go on at the next start).
+
+    With SUPABASE_URL and SUPABASE_PUBLISHABLE_KEY it works for a team, by LORA_STUDIO_RUNNER_TOKEN or, with --job,
+    by LORA_STUDIO_JOB_TOKEN; without them it works for the studio of this machine.
+    """
     set_up_logging(as_json=as_json)
-    settings = Settings(home=home) if home else Settings()
+    if job and not training:
+        raise typer.BadParameter("--job trains; it cannot go with --no-training.")
     try:
-        store = LocalStore(settings)
-        identity = Identity(settings.root / "runners", name)
+        settings = Settings(home=home) if home else Settings()
+        ports = open_ports(settings, job=job)
+        identity = Identity(ports.identities, name, alone=job)
     except StudioError as error:
         log.error("%s", error)
         raise typer.Exit(1) from error
-    info = describe_machine(identity, __version__)
-    agent = Agent(settings, store.runner_port(), store.task_port(), info, slots=slots, once=once)
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: agent.stop())
-    gpus = ", ".join(info.gpus) or "no GPU"
-    log.info(
-        "runner %s: %d CPUs, %.1f GB, %s; home %s", info.name, info.cpus, info.memory_gb, gpus, settings.root
-    )
     try:
+        agent = _start(ports, identity, slots=1 if job else slots, once=once or job, training=training)
         agent.run()
     finally:
         identity.release()
-        store.close()
+        ports.close()
+    if job:
+        raise typer.Exit(_exit_code(agent))
+    if once and agent.refusal:
+        raise typer.Exit(1)
+
+
+def _start(ports: Ports, identity: Identity, *, slots: int, once: bool, training: bool) -> Agent:
+    info = describe_machine(identity, __version__, roles=("train",) if training else ())
+    agent = Agent(
+        ports.settings, ports.jobs, ports.tasks, info, slots=slots, once=once, cadence=ports.cadence
+    )
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: agent.stop())
+    gpus = ", ".join(info.gpus) or "no GPU"
+    log.info("runner %s: %d CPUs, %.1f GB, %s; %s", info.name, info.cpus, info.memory_gb, gpus, ports.where)
+    return agent
+
+
+def _exit_code(agent: Agent) -> int:
+    """0 if the one job was brought to any end that the store knows."""
+    if agent.outcome is None:
+        log.error("no job was done: %s", agent.refusal or "it was not begun")
+        return 1
+    if agent.outcome is Outcome.LOST:
+        log.error("the job was lost: its token has ended, or another machine has it now")
+        return 1
+    log.info("the job has ended: %s", agent.outcome.value)
+    return 0
 
 
 if __name__ == "__main__":

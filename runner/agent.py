@@ -9,12 +9,14 @@ import time
 from pathlib import Path
 from typing import TypeVar
 
-from lora_core.errors import Conflict, StoreError
+from lora_core.errors import Conflict, Forbidden, NotAllowed, SignedOut, StudioError
 from lora_core.schema.base import utc_now
+from lora_core.schema.job import Outcome
 from lora_core.schema.runner import Claim, RunnerInfo, Task
 from lora_core.settings import Settings
 from lora_core.store.base import RunnerPort, TaskPort
 from runner.attempt import AttemptRun, Stage, prune_runs, recall
+from runner.cadence import NEAR, Cadence
 from runner.calls import Backoff, Call
 from runner.tasks import TaskRun, clear_stale_tasks
 
@@ -22,8 +24,14 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-ANNOUNCE_SECONDS = 5.0
 TASK_SLOTS = 2
+LAST_CALLS_SECONDS = 60.0
+"""After the grace for saving, time for the last uploads."""
+
+REFUSALS = (SignedOut, Forbidden, Conflict, NotAllowed)
+REFUSED_SECONDS = 60.0
+"""Pause after the store has refused the runner itself: that does not pass by itself."""
+
 KEEP_ENDED_RUNS = 10
 """Run folders of failed attempts kept on this machine for a look inside; older ones are removed."""
 
@@ -34,21 +42,27 @@ class Agent:
     Args:
         settings: Folders and times.
         jobs: The store's side of jobs.
-        tasks: The store's side of tasks.
-        info: This machine and the runner's identity.
+        tasks: The store's side of tasks; None for a runner that does none.
+        info: This machine and the runner's identity; jobs are claimed if `train` is among its roles.
         slots: Training jobs at a time.
-        once: End when there is nothing (more) to do.
+        once: End when there is nothing (more) to do, or nothing may be done.
+        cadence: How often the store is called.
+
+    Attributes:
+        outcome: How the last attempt ended.
+        refusal: Why the store does not let this runner work, as last heard; empty if it does.
     """
 
     def __init__(
         self,
         settings: Settings,
         jobs: RunnerPort,
-        tasks: TaskPort,
+        tasks: TaskPort | None,
         info: RunnerInfo,
         *,
         slots: int = 1,
         once: bool = False,
+        cadence: Cadence = NEAR,
     ) -> None:
         self._settings = settings
         self._jobs = jobs
@@ -56,6 +70,9 @@ class Agent:
         self.info = info
         self._slots = slots
         self._once = once
+        self._cadence = cadence
+        self.outcome: Outcome | None = None
+        self.refusal = ""
         self._threads = max(1, info.cpus // slots)
         self._waking = threading.Event()
         wake = self._waking.set
@@ -63,6 +80,8 @@ class Agent:
         self._claiming: Call[Claim | None] = Call(wake)
         self._claiming_task: Call[Task | None] = Call(wake)
         self._backoff = Backoff()
+        self._refused = Backoff(first_seconds=REFUSED_SECONDS, longest_seconds=REFUSED_SECONDS)
+        self._announce_refusal = ""
         self._announce_at = 0.0
         self._claim_at = 0.0
         self._stops = 0
@@ -91,8 +110,14 @@ class Agent:
         clear_stale_tasks(self._settings)
         for file in sorted(self._settings.runs.glob("*/*/claim.json")):
             claim = recall(file.parent)
-            if claim is not None:
-                self._begin(claim, file.parent, "taken up again")
+            if claim is None:
+                continue
+            try:
+                self._jobs.take_up(claim)
+            except Conflict as error:
+                log.info("job %s is left alone: %s", claim.job.id[:8], error)
+                continue
+            self._begin(claim, file.parent, "taken up again")
 
     def tick(self) -> None:
         """One turn: tend, announce, claim."""
@@ -112,14 +137,15 @@ class Agent:
 
     def _look_for_work(self) -> None:
         now = time.monotonic()
-        if now < self._claim_at or not self._backoff.ready:
+        if now < self._claim_at or not self._backoff.ready or not self._refused.ready:
             return
-        self._claim_at = now + self._settings.poll_seconds
-        lease = self._settings.lease_seconds
-        if len(self.runs) < self._slots and not self._claiming.busy and self._leases_are_fresh():
-            self._claiming.start(lambda: self._jobs.claim(self._state(), lease_seconds=lease))
-        if len(self.task_runs) < TASK_SLOTS and not self._claiming_task.busy:
-            self._claiming_task.start(lambda: self._tasks.claim_task(self._state(), lease_seconds=lease))
+        self._claim_at = now + max(self._settings.poll_seconds, self._cadence.claim_seconds)
+        state, lease, tasks = self._state(), self._settings.lease_seconds, self._tasks
+        free = "train" in self.info.roles and len(self.runs) < self._slots
+        if free and not self._claiming.busy and self._leases_are_fresh():
+            self._claiming.start(lambda: self._jobs.claim(state, lease_seconds=lease))
+        if tasks is not None and len(self.task_runs) < TASK_SLOTS and not self._claiming_task.busy:
+            self._claiming_task.start(lambda: tasks.claim_task(state, lease_seconds=lease))
 
     def _leases_are_fresh(self) -> bool:
         """A claim gives back jobs whose lease ran out: after a sleep of the machine, renew our own before claiming."""
@@ -133,14 +159,22 @@ class Agent:
                 self._begin(claim, self._settings.runs / claim.job.id / str(claim.attempt), "claimed")
         if self._claiming_task.answered:
             task = self._answer(self._claiming_task)
-            if task is not None:
+            if task is not None and self._tasks is not None:
                 log.info("task %s: %s", task.id[:8], task.kind.value)
-                self.task_runs.append(TaskRun(self._settings, self._tasks, task, self._waking.set))
+                self.task_runs.append(
+                    TaskRun(self._settings, self._tasks, task, self._waking.set, self._cadence)
+                )
 
     def _answer(self, call: Call[T | None]) -> T | None:
         try:
             answer = call.take()
-        except StoreError as error:
+        except REFUSALS as error:
+            if str(error) != self.refusal:
+                log.error("the store refuses this runner: %s", error)
+            self.refusal = str(error)
+            self._refused.failed()
+            return None
+        except StudioError as error:
             if self._backoff.failures == 0:
                 log.warning("the store does not answer: %s", error)
             self._backoff.failed()
@@ -150,13 +184,24 @@ class Agent:
             self._backoff.failed()
             return None
         self._backoff.worked()
-        self._nothing_found = 0 if answer is not None else self._nothing_found + 1
+        self._refused.worked()
+        self.refusal = ""
+        if answer is None:
+            self._nothing_found += 1
+        else:  # there may be more
+            self._claim_at, self._nothing_found = 0.0, 0
         return answer
 
     def _begin(self, claim: Claim, root: Path, how: str) -> None:
         try:
             run = AttemptRun(
-                self._settings, self._jobs, claim, root, threads=self._threads, wake=self._waking.set
+                self._settings,
+                self._jobs,
+                claim,
+                root,
+                threads=self._threads,
+                wake=self._waking.set,
+                cadence=self._cadence,
             )
         except Conflict:
             return  # another agent of this machine is at work in that folder
@@ -176,11 +221,15 @@ class Agent:
         if self._announcing.answered:
             try:
                 self._announcing.take()
-            except StoreError as error:
+            except REFUSALS as error:
+                if str(error) != self._announce_refusal:
+                    log.warning("this runner cannot make itself known: %s", error)
+                self._announce_refusal = str(error)
+            except StudioError as error:
                 log.debug("could not announce: %s", error)
         now = time.monotonic()
         if now >= self._announce_at and not self._announcing.busy:
-            self._announce_at = now + ANNOUNCE_SECONDS
+            self._announce_at = now + self._cadence.announce_seconds
             state = self._state()
             self._announcing.start(lambda: self._jobs.announce(state))
 
@@ -193,6 +242,7 @@ class Agent:
     def _sweep(self) -> None:
         over = [run for run in self.runs if run.stage is Stage.OVER]
         if over:
+            self.outcome = over[-1].outcome
             self.runs = [run for run in self.runs if run.stage is not Stage.OVER]
             prune_runs(self._settings.runs, KEEP_ENDED_RUNS)
             self._claim_at, self._nothing_found = 0.0, 0
@@ -221,8 +271,6 @@ class Agent:
         busy = self.runs or self.task_runs or self._claiming.busy or self._claiming_task.busy
         if self._stops > 1:
             return not self.runs
+        if self._once and self.refusal and not self.runs and not self.task_runs:
+            return True
         return not busy and (self._stops > 0 or (self._once and self._nothing_found >= 2))
-
-
-LAST_CALLS_SECONDS = 60.0
-"""After the grace for saving, time for the last uploads."""

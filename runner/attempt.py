@@ -23,6 +23,7 @@ from lora_core.schema.run import EventKind, Request, RunEvent, RunSpec
 from lora_core.schema.runner import Claim, Directive
 from lora_core.settings import Settings
 from lora_core.store.base import RunnerPort
+from runner.cadence import NEAR, Cadence
 from runner.fetching import Fetching, Inputs
 from runner.journal import Journal
 from runner.keepsakes import gather_logs, write_metrics
@@ -68,6 +69,7 @@ class AttemptRun:
         root: The attempt's run folder; what an earlier agent left in it is taken up.
         threads: CPU threads the trainer may use.
         wake: Called when a call to the store has ended.
+        cadence: How often the store is called.
 
     Raises:
         Conflict: Another agent is at work in the folder.
@@ -82,6 +84,7 @@ class AttemptRun:
         *,
         threads: int | None = None,
         wake: Callable[[], None] = lambda: None,
+        cadence: Cadence = NEAR,
     ) -> None:
         root.mkdir(parents=True, exist_ok=True)
         self._hold = (root / "agent.lock").open("a")
@@ -98,7 +101,9 @@ class AttemptRun:
         _remember(claim, root)
         self._journal = Journal(self._folder)
         self._uploads = Uploads(port, claim.job, claim.attempt, self._folder, wake)
-        self._line = StoreLine(port, claim.job.id, claim.attempt, self._journal, settings.lease_seconds, wake)
+        self._line = StoreLine(
+            port, claim.job.id, claim.attempt, self._journal, settings.lease_seconds, wake, cadence
+        )
         self._fetching: Fetching | None = None
         self._child: Child | None = None
         self._orphaned = False
@@ -337,6 +342,7 @@ class AttemptRun:
         root = self._folder.root
         if keep:
             write_atomically(root / "ended", str(self.outcome or "").encode())
+            _remember(self.claim.model_copy(update={"job_token": ""}), root)  # it has no use any more
         else:
             shutil.rmtree(root, ignore_errors=True)
         self._hold.close()
@@ -461,9 +467,8 @@ class AttemptRun:
 
 
 def _remember(claim: Claim, root: Path) -> None:
-    """Keep the claim for the next agent, without its token."""
-    kept = claim.model_copy(update={"job_token": ""})
-    write_atomically(root / "claim.json", kept.model_dump_json().encode())
+    """Keep the claim for the next agent. Nobody else may read it: in a team it holds the job's token."""
+    write_atomically(root / "claim.json", claim.model_dump_json().encode(), private=True)
 
 
 def recall(root: Path) -> Claim | None:

@@ -138,7 +138,7 @@ class Fetching:
 
     def _bring_dataset(self, dataset: Dataset, part: str) -> DataFile:
         cache = self._settings.root / "cache" / "datasets"
-        cached = cache / (dataset.sha256 or dataset.id)
+        cached = cache / cache_name(dataset)
         if dataset.sha256 and cached.is_file() and cached.stat().st_size == dataset.bytes:
             os.utime(cached)
             self._bytes_done += dataset.bytes
@@ -246,6 +246,15 @@ def safe_relative(name: str) -> PurePosixPath:
     if path.is_absolute() or ".." in path.parts or "\\" in name or not path.parts:
         raise DataError(f"The artifact names a file outside of its folder: {name!r}.")
     return path
+
+
+def cache_name(dataset: Dataset) -> str:
+    """Return the name of a data set's file in this machine's cache.
+
+    Row and sha256 are what a person wrote, and a machine may serve a whole team: so the name is made of them but is none of
+    them, and nobody gets what was fetched for somebody else by stating its hash.
+    """
+    return hashlib.sha256(f"{dataset.user_id}/{dataset.id}/{dataset.sha256}".encode()).hexdigest()
 
 
 def prune(cache: Path, limit_bytes: int) -> None:

@@ -24,14 +24,16 @@ class Identity:
     Args:
         folder: Where identities are kept, one file each.
         name: The wanted name; empty for the host's name. While a runner of that name lives, `-2`, `-3` ... is appended.
+        alone: The folder is for one runner, which keeps its id whatever the machine is called after a restart.
     """
 
-    def __init__(self, folder: Path, name: str = "") -> None:
+    def __init__(self, folder: Path, name: str = "", *, alone: bool = False) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         wanted = (name or socket.gethostname() or "runner")[:80]
         for number in range(1, 100):
             self.name = wanted if number == 1 else f"{wanted}-{number}"
-            file = (folder / f"{re.sub(r'[^A-Za-z0-9.-]', '_', self.name)}.id").open("a+", encoding="ascii")
+            stem = f"runner-{number}" if alone else re.sub(r"[^A-Za-z0-9.-]", "_", self.name)
+            file = (folder / f"{stem}.id").open("a+", encoding="ascii")
             if lock(file):
                 break
             file.close()
@@ -61,7 +63,7 @@ def lock(file: IO[str]) -> bool:
     return True
 
 
-def describe_machine(identity: Identity, version: str) -> RunnerInfo:
+def describe_machine(identity: Identity, version: str, *, roles: tuple[str, ...] = ("train",)) -> RunnerInfo:
     """Describe this machine as a runner announces it. `gpu_memory_gb` is that of the smallest GPU."""
     gpus = read_gpus()
     now = utc_now()
@@ -69,6 +71,7 @@ def describe_machine(identity: Identity, version: str) -> RunnerInfo:
         id=identity.id,
         name=identity.name,
         version=version,
+        roles=roles,
         cpus=usable_cpus(),
         memory_gb=round(usable_memory_bytes() / GIB, 1),
         gpus=tuple(name for name, _ in gpus),

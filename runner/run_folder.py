@@ -156,10 +156,15 @@ class EventTail:
         return events
 
 
-def write_atomically(path: Path, content: bytes) -> None:
-    """Replace a small file so that readers see the old or the new content, never half."""
+def write_atomically(path: Path, content: bytes, *, private: bool = False) -> None:
+    """Replace a small file so that readers see the old or the new content, never half.
+
+    Args:
+        private: Nobody but the owner of the process may read it.
+    """
     temporary = path.with_name(path.name + ".tmp")
-    with temporary.open("wb") as file:
+    temporary.unlink(missing_ok=True)
+    with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT, 0o600 if private else 0o666), "wb") as file:
         file.write(content)
         file.flush()
         os.fsync(file.fileno())

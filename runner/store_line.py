@@ -10,14 +10,11 @@ from lora_core.schema.base import utc_now
 from lora_core.schema.job import EndOfAttempt
 from lora_core.schema.runner import Directive
 from lora_core.store.base import RunnerPort
+from runner.cadence import NEAR, Cadence
 from runner.calls import Backoff, Call
 from runner.journal import BATCH_EVENTS, Journal
 
 log = logging.getLogger(__name__)
-
-SHIP_SECONDS = 0.5
-RENEW_SECONDS = 1.0
-"""How often the lease is renewed, which is also how soon a person's request is heard."""
 
 END_TRIES = 10
 """How often an outcome that the store cannot take is told again before the attempt is left to its lease."""
@@ -42,6 +39,7 @@ class StoreLine:
         journal: Journal,
         lease_seconds: float,
         wake: Callable[[], None],
+        cadence: Cadence = NEAR,
     ) -> None:
         self.directive = Directive()
         self.refusals = 0
@@ -52,6 +50,7 @@ class StoreLine:
         self._key = (job_id, attempt)
         self._journal = journal
         self._lease_seconds = lease_seconds
+        self._cadence = cadence
         self._call: Call[Directive | None] = Call(wake)
         self._asked: Literal["renew", "ship", "end"] = "renew"
         self._backoff = Backoff()
@@ -73,13 +72,13 @@ class StoreLine:
             return
         now = time.monotonic()
         if renew and now >= self._renew_at:
-            self._renew_at = now + min(RENEW_SECONDS, self._lease_seconds / 5)
+            self._renew_at = now + min(self._cadence.renew_seconds, self._lease_seconds / 5)
             self._ask("renew", lambda: self._port.renew(*self._key, lease_seconds=self._lease_seconds))
         elif now >= self._ship_at and not self._journal.caught_up:
             limit = 1 if self._suspects else BATCH_EVENTS
             events = self._journal.batch(limit)
             self._shipped = len(events)
-            self._ship_at = now if self._shipped == limit else now + SHIP_SECONDS
+            self._ship_at = now if self._shipped == limit else now + self._cadence.ship_seconds
             self._ask("ship", lambda: self._port.ship(*self._key, events))
         elif end is not None and self._journal.caught_up and not self.told:
             self._ask("end", lambda: self._port.end(*self._key, end))

@@ -13,13 +13,13 @@ from lora_core.schema.dataset import Dataset
 from lora_core.schema.runner import Task, TaskKind
 from lora_core.settings import Settings
 from lora_core.store.base import TaskPort
+from runner.cadence import NEAR, Cadence
 from runner.calls import Backoff, Call
 from runner.errand import Errand, Order, Report
 from runner.machine import GIB, usable_memory_bytes
 
 log = logging.getLogger(__name__)
 
-REPORT_SECONDS = 1.0
 CPU_SECONDS = 4 * 3600
 CHUNK_BYTES = 1 << 20
 TRIES = 5
@@ -44,10 +44,16 @@ class TaskRun:
         port: The store.
         task: What was claimed.
         wake: Called when a call to the store has ended.
+        cadence: How often the store is told.
     """
 
     def __init__(
-        self, settings: Settings, port: TaskPort, task: Task, wake: Callable[[], None] = lambda: None
+        self,
+        settings: Settings,
+        port: TaskPort,
+        task: Task,
+        wake: Callable[[], None] = lambda: None,
+        cadence: Cadence = NEAR,
     ) -> None:
         self.task = task
         self.stage = TaskStage.FETCHING
@@ -61,6 +67,7 @@ class TaskRun:
         self._tell: Call[None] = Call(wake)
         self._backoff = Backoff()
         self._tell_at = 0.0
+        self._cadence = cadence
         self._errand: Errand | None = None
         self._report: Report | None = None
 
@@ -183,7 +190,7 @@ class TaskRun:
         return report.dataset.model_copy(update={"name": self._port.task_dataset(self.task.id).name})
 
     def _tell_progress(self) -> None:
-        """Report progress about once a second, which also keeps the task."""
+        """Report progress every second or two, which also keeps the task."""
         if self._tell.answered:
             try:
                 self._tell.take()
@@ -192,7 +199,7 @@ class TaskRun:
         now = time.monotonic()
         if now < self._tell_at or self._tell.busy or self._save.busy:
             return
-        self._tell_at = now + REPORT_SECONDS
+        self._tell_at = now + self._cadence.report_seconds
         share, message = self._errand.progress() if self._errand else (0.0, "")
         lease = self._settings.lease_seconds
         self._tell.start(

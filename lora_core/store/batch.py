@@ -19,6 +19,8 @@ MAX_BATCH = 1000
 """Most events in one batch."""
 
 _MAX_STEP = 2**53
+_LEVELS = ("debug", "info", "warning", "error")
+_NAMES = ("nan", "inf", "-inf")
 _LOG_CHARACTERS = 16_000
 """A longer log line is cut: a progress bar without line ends must not fill the database."""
 
@@ -90,10 +92,8 @@ class Batch:
             elif event.kind is EventKind.ALERT:
                 self._add_log(event, {"level": "warning", "source": "alert", "text": alert_text(event)})
             elif event.kind is EventKind.SAMPLE:
-                step = event.data.get("step", 0)
-                self.samples.append(
-                    SampleRow(event.seq, event.at, step if isinstance(step, int) else 0, event.data)
-                )
+                step = min(read_count(event.data.get("step")) or 0, _MAX_STEP)
+                self.samples.append(SampleRow(event.seq, event.at, step, event.data))
 
     def steps(self, kind: MetricKind) -> list[int]:
         """Return the steps of the batch's points of one kind."""
@@ -114,7 +114,7 @@ class Batch:
         text = str(data.get("text", ""))[:_LOG_CHARACTERS].encode(errors="replace").decode()
         source = str(data.get("source", "trainer"))[:100]
         level = data.get("level")
-        known = level if level in {"debug", "info", "warning", "error"} else "info"
+        known = level if level in _LEVELS else "info"
         self.logs.append(LogRow(event.seq, event.at, known, source, text))
 
 
@@ -137,10 +137,14 @@ def _read_point(event: RunEvent) -> Point:
     """Read a point, fast where it is as it should be."""
     try:
         point = msgspec.convert(event.data, Point)
-    except msgspec.ValidationError:
+        known = sum(filter(None, msgspec.structs.astuple(point)[2:-2]))
+        if point.extra:
+            known += sum(point.extra.values())
+    except (msgspec.ValidationError, OverflowError):
         return _mend_point(event)
-    known = sum(filter(None, msgspec.structs.astuple(point)[2:-2]))
-    return point if 0 <= point.step < _MAX_STEP and known - known == 0 else _mend_point(event)
+    good = 0 <= point.step < _MAX_STEP and known - known == 0 and abs(point.tokens_seen or 0) < _MAX_STEP
+    named = not point.nonfinite or all(name in _NAMES for name in point.nonfinite.values())
+    return point if good and named else _mend_point(event)
 
 
 def _mend_point(event: RunEvent) -> Point:
@@ -150,17 +154,32 @@ def _mend_point(event: RunEvent) -> Point:
         ValidationError: It is no point.
     """
     data = dict(event.data)
-    strange = {
-        key: str(value) for key, value in data.items() if type(value) is float and not math.isfinite(value)
-    }
-    if strange:
-        data |= dict.fromkeys(strange) | {"nonfinite": {**data.get("nonfinite", {}), **strange}}
-    unknown = data.keys() - MetricPoint.model_fields.keys()
-    if unknown:
-        numbers = {key: float(data[key]) for key in unknown if isinstance(data[key], int | float)}
-        data = {key: value for key, value in data.items() if key not in unknown}
-        data["extra"] = {**data.get("extra", {}), **numbers}
+    unknown = {key: data.pop(key) for key in data.keys() - MetricPoint.model_fields.keys()}
+    given, named = data.get("extra"), data.get("nonfinite")
+    extra = {**(given if isinstance(given, dict) else {}), **unknown}
+    nonfinite = (
+        {key: value for key, value in named.items() if value in _NAMES} if isinstance(named, dict) else {}
+    )
+    for values in (data, extra):
+        for key, value in values.items():
+            number = _number(value)
+            if number is not None and not math.isfinite(number):
+                values[key], nonfinite[key] = None, str(number)
+    if abs(_number(data.get("tokens_seen")) or 0.0) >= _MAX_STEP:
+        data["tokens_seen"] = None
+    data["extra"] = {key: number for key in extra if (number := _number(extra[key])) is not None}
+    data["nonfinite"] = nonfinite
     point = MetricPoint.model_validate(data | {"recorded_at": event.at, "attempt": 0})
-    values = point.model_dump(mode="json", exclude={"recorded_at", "attempt"})
-    values["step"] = min(point.step, _MAX_STEP - 1)
-    return msgspec.convert(values, Point)
+    mended = point.model_dump(mode="json", exclude={"recorded_at", "attempt"})
+    mended["step"] = min(point.step, _MAX_STEP - 1)
+    return msgspec.convert(mended, Point)
+
+
+def _number(value: Any) -> float | None:
+    """Return a value as a float (infinite if it is beyond all floats), None if it is no number."""
+    if not isinstance(value, int | float):
+        return None
+    try:
+        return float(value)
+    except OverflowError:
+        return math.inf if value > 0 else -math.inf

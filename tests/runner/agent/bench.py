@@ -23,7 +23,9 @@ from lora_core.settings import LOCAL_USER, Settings
 from lora_core.store.base import RunnerPort
 from lora_core.store.local import LocalStore
 from runner.agent import Agent
+from runner.cadence import NEAR
 from runner.machine import Identity, describe_machine
+from tests.contracts.samples import UserStore
 
 ROOT = Path(__file__).resolve().parents[3]
 DEADLINE_SECONDS = 60.0
@@ -41,25 +43,36 @@ def wait_until(condition: Callable[[], Any], what: str = "", seconds: float = DE
 class Bench:
     """A studio and what tests do with it."""
 
+    user_id = LOCAL_USER
+    cadence = NEAR
+
     def __init__(self, home: Path) -> None:
         self.home = home
         self.settings = Settings(home=home, poll_seconds=0.05, trainer="scripted", lease_seconds=10)
-        self.store = LocalStore(self.settings)
-        self.user = self.store.for_user(LOCAL_USER)
+        self.store, self.user = self.open()
         self._agents: list[tuple[Agent, threading.Thread]] = []
         self._processes: list[subprocess.Popen[bytes]] = []
         self._identities: list[Identity] = []
+
+    def open(self) -> tuple[Any, UserStore]:
+        """Open the store: what hands out ports, and what the person works with."""
+        store = LocalStore(self.settings)
+        return store, store.for_user(self.user_id)
+
+    def environment(self) -> dict[str, str]:
+        """What a runner's process finds in its environment."""
+        return {}
 
     # What a person does
 
     def add_dataset(self, content: bytes = b'{"text": "hello"}\n' * 50, **fields: Any) -> Dataset:
         dataset_id = new_id()
-        key = f"{LOCAL_USER}/datasets/{dataset_id}/data"
+        key = f"{self.user_id}/datasets/{dataset_id}/data"
         size, sha256 = self.user.blobs.put("lora-datasets", key, iter([content]))
         known = {"name": "greetings", "format": DatasetFormat.TEXT, "status": DatasetStatus.READY, **fields}
         dataset = Dataset(
             id=dataset_id,
-            user_id=LOCAL_USER,
+            user_id=self.user_id,
             storage_path=key,
             bytes=size,
             sha256=sha256,
@@ -74,7 +87,7 @@ class Bench:
         return self.user.jobs.submit(
             Job(
                 id=new_id(),
-                user_id=LOCAL_USER,
+                user_id=self.user_id,
                 name="greeter",
                 dataset_id=fields.pop("dataset_id", None) or self.add_dataset().id,
                 config=config,
@@ -89,7 +102,7 @@ class Bench:
         return self.user.tasks.add(
             Task(
                 id=new_id(),
-                user_id=LOCAL_USER,
+                user_id=self.user_id,
                 kind=kind,
                 subject_id=subject_id,
                 arguments=arguments,
@@ -140,7 +153,8 @@ class Bench:
         settings = self.settings.model_copy(update={"script": json.dumps(script), **changes})
         self._identities.append(Identity(settings.root / "runners", "bench"))
         info = describe_machine(self._identities[-1], "test")
-        return Agent(settings, port or self.store.runner_port(), self.store.task_port(), info, slots=slots)
+        jobs, tasks = port or self.store.runner_port(), self.store.task_port()
+        return Agent(settings, jobs, tasks, info, slots=slots, cadence=self.cadence)
 
     def start(self, **options: Any) -> Agent:
         """Run an agent in a thread of this process; its trainers are processes all the same."""
@@ -151,20 +165,25 @@ class Bench:
         return agent
 
     def start_process(
-        self, *arguments: str, script: dict[str, Any] | None = None, lease_seconds: float = 10
+        self,
+        *arguments: str,
+        script: dict[str, Any] | None = None,
+        lease_seconds: float = 10,
+        environment: dict[str, str] | None = None,
     ) -> subprocess.Popen[bytes]:
         """Run an agent as a person does."""
-        environment = {
+        all_of_it = {
             **os.environ,
             "LORA_STUDIO_HOME": str(self.home),
             "LORA_STUDIO_POLL_SECONDS": "0.05",
             "LORA_STUDIO_LEASE_SECONDS": str(lease_seconds),
             "LORA_STUDIO_TRAINER": "scripted",
             "LORA_STUDIO_SCRIPT": json.dumps(script or {}),
+            **(self.environment() if environment is None else environment),
         }
         command = [sys.executable, "-m", "runner", *arguments]
         log = (self.home / f"agent-{len(self._processes)}.log").open("wb")
-        process = subprocess.Popen(command, cwd=ROOT, env=environment, stderr=log, start_new_session=True)
+        process = subprocess.Popen(command, cwd=ROOT, env=all_of_it, stderr=log, start_new_session=True)
         log.close()
         self._processes.append(process)
         return process
