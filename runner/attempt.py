@@ -32,6 +32,7 @@ from runner.outcome import Ending, KilledFor, judge
 from runner.processes import Child, child_environment, python_command
 from runner.run_folder import RunFolder, write_atomically
 from runner.scripted.script import read_script
+from runner.smaller import difference, retry_of
 from runner.store_line import StoreLine
 from runner.uploads import Uploads
 
@@ -233,7 +234,10 @@ class AttemptRun:
             threads=self._threads,
             script=read_script(self._settings.script) if scripted else None,
         )
-        root = self._folder.root
+        self._launch(spec)
+
+    def _launch(self, spec: RunSpec) -> None:
+        root, scripted = self._folder.root, spec.script is not None
         self._folder.spec_file.unlink(missing_ok=True)
         RunFolder.create(root, spec)
         self._say_phase(name="starting", message="Starting the trainer.")
@@ -247,6 +251,26 @@ class AttemptRun:
         self.stage = Stage.TRAINING
         log.info("%s: trainer started as process %d", self, self._child.process_id)
 
+    def _start_smaller(self, code: int | None) -> bool:
+        """Start a trainer that ran out of memory once more with a smaller micro-batch, from its newest checkpoint.
+
+        Returns:
+            Whether it was started.
+        """
+        if self._killed_for or self._releasing or self._request.requested_action is not None:
+            return False
+        spec = self._folder.spec()
+        config = retry_of(code, spec.config, self.claim.job.config)
+        if config is None:
+            return False
+        said = f"{self._error} Trying once more: {difference(spec.config, config)}."
+        self._journal.say(EventKind.ALERT, rule="out_of_memory", message=said, action="retry")
+        newest = max(self._folder.checkpoints.glob("step-??????"), default=None)
+        resume_from = str(newest) if newest else spec.resume_from
+        self._result, self._error, self._stepped = {}, "", False
+        self._launch(spec.model_copy(update={"config": config, "resume_from": resume_from}))
+        return True
+
     def _watch(self) -> None:
         """Follow the trainer; when it has ended, judge how."""
         assert self._child is not None
@@ -255,7 +279,9 @@ class AttemptRun:
         if not alive:
             self._child.kill()
             self._collect_rest()
-            self._finish(self._judge(self._child.exit_code()))
+            code = self._child.exit_code()
+            if not self._start_smaller(code):
+                self._finish(self._judge(code))
         elif self._kill_at is not None and time.monotonic() >= self._kill_at:
             self._kill_at = None
             self._journal.log("The trainer did not stop by itself and was killed.", "warning")

@@ -24,6 +24,14 @@ class Script(Frozen):
     message: str = Field("", description="What fail_at says, as the error of a result event.")
     exit_code: int = Field(20, description="With what fail_at ends.")
     fail_at: int | None = Field(None, description="Say `message` and end with `exit_code`.")
+    needs_micro_batch: int | None = Field(
+        None,
+        ge=1,
+        description="With a larger micro-batch than this, run out of memory after `out_of_memory_after`.",
+    )
+    out_of_memory_after: int = Field(
+        0, ge=0, description="Updates until memory runs out; 0 for before the first."
+    )
     raise_at: int | None = Field(None, description="End with an uncaught exception.")
     crash_at: int | None = Field(None, description="Kill the own process with SIGKILL.")
     torn_line_at: int | None = Field(None, description="Write half an event, then kill the own process.")

@@ -147,6 +147,14 @@ class _Training:
 
     def _go_wrong(self, step: int) -> None:
         script = self.script
+        most = script.needs_micro_batch
+        if (
+            most
+            and self.spec.config.optimisation.micro_batch_size > most
+            and step > script.out_of_memory_after
+        ):
+            self.events.write(EventKind.RESULT, error=f"Out of memory: only {most} rows fit.")
+            raise _Stop(ExitCode.OUT_OF_MEMORY)
         if step == script.fail_at:
             self.events.write(EventKind.RESULT, error=script.message or "Scripted fault.")
             raise _Stop(script.exit_code)

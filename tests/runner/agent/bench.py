@@ -14,7 +14,7 @@ from typing import Any
 import psutil
 
 from lora_core.schema.base import new_id, utc_now
-from lora_core.schema.config import CheckpointConfig, TrainingConfig
+from lora_core.schema.config import CheckpointConfig, OptimisationConfig, TrainingConfig
 from lora_core.schema.dataset import Dataset, DatasetFormat, DatasetStatus
 from lora_core.schema.job import Job, JobStatus
 from lora_core.schema.metrics import MetricKind, MetricPoint
@@ -82,8 +82,11 @@ class Bench:
         self.user.datasets.add(dataset)
         return dataset
 
-    def submit(self, *, keep: int = 2, **fields: Any) -> Job:
-        config = TrainingConfig(checkpoints=CheckpointConfig(keep=keep))
+    def submit(self, *, keep: int = 2, retry_smaller: bool = True, **fields: Any) -> Job:
+        config = TrainingConfig(
+            checkpoints=CheckpointConfig(keep=keep),
+            optimisation=OptimisationConfig(retry_smaller=retry_smaller),
+        )
         return self.user.jobs.submit(
             Job(
                 id=new_id(),
