@@ -119,6 +119,7 @@ class AttemptRun:
         self._phase: dict[str, Any] = {}
         self._stepped = False
         self._progressed_at = time.monotonic()
+        self._stall_told = False
         self._result: dict[str, Any] = {}
         self._error = ""
         self._take_up()
@@ -216,7 +217,7 @@ class AttemptRun:
         if self._stalled():
             self._fail(
                 "Fetching stalled.",
-                f"Nothing arrived for {self._settings.stall_seconds:g} seconds ({message})",
+                f"Nothing arrived for {self._stall_seconds:g} seconds ({message})",
             )
 
     def _start_trainer(self, inputs: Inputs) -> None:
@@ -287,10 +288,20 @@ class AttemptRun:
             self._journal.log("The trainer did not stop by itself and was killed.", "warning")
             self._child.kill()
         elif self._stalled():
-            self._killed_for = "stall"
-            self._moved()
-            self._journal.log("The trainer made no progress and was killed.", "error")
-            self._child.kill()
+            self._act_on_stall()
+
+    def _act_on_stall(self) -> None:
+        assert self._child is not None
+        if self.claim.job.config.alerts.stall.action == "notify":
+            if not self._stall_told:
+                self._stall_told = True
+                said = f"There was no progress for {self._stall_seconds:g} seconds."
+                self._journal.say(EventKind.ALERT, rule="stall", message=said, action="notify")
+            return
+        self._killed_for = "stall"
+        self._moved()
+        self._journal.log("The trainer made no progress and was killed.", "error")
+        self._child.kill()
 
     def _wait_until_stored(self) -> None:
         if not self._uploads.idle:
@@ -457,10 +468,18 @@ class AttemptRun:
 
     def _moved(self) -> None:
         self._progressed_at = time.monotonic()
+        self._stall_told = False
 
     def _stalled(self) -> bool:
         factor = 1 if self._stepped or self.stage is Stage.FETCHING else FIRST_STEP_FACTOR
-        return time.monotonic() - self._progressed_at > self._settings.stall_seconds * factor
+        return time.monotonic() - self._progressed_at > self._stall_seconds * factor
+
+    @property
+    def _stall_seconds(self) -> float:
+        """The limit of the machine's owner where one is set, else the job's own."""
+        if "stall_seconds" in self._settings.model_fields_set:
+            return self._settings.stall_seconds
+        return self.claim.job.config.alerts.stall.minutes * 60
 
     def _judge(self, code: int | None) -> EndOfAttempt:
         return judge(
@@ -473,7 +492,8 @@ class AttemptRun:
                 error=self._error,
                 has_adapter=self._folder.adapter.is_dir(),
                 log_file=self._folder.log_file,
-                stall_seconds=self._settings.stall_seconds,
+                stall_seconds=self._stall_seconds,
+                stall_pauses=self.claim.job.config.alerts.stall.action == "pause",
             )
         )
 

@@ -26,6 +26,7 @@ class Ending:
         has_adapter: Whether the adapter's folder is there.
         log_file: What the trainer printed.
         stall_seconds: The limit that a stalled trainer ran into.
+        stall_pauses: Whether the job is paused then, rather than failed.
     """
 
     code: int | None
@@ -37,6 +38,7 @@ class Ending:
     has_adapter: bool = False
     log_file: Path = Path("train.log")
     stall_seconds: float = 0.0
+    stall_pauses: bool = False
 
 
 def judge(ending: Ending) -> EndOfAttempt:
@@ -55,6 +57,8 @@ def _judge(ending: Ending) -> tuple[Outcome, str, str]:
         return Outcome.CANCELLED, "Cancelled by request.", ""
     if ending.killed_for == "stall":
         error = f"The trainer made no progress for {ending.stall_seconds:g} seconds and was ended."
+        if ending.stall_pauses:
+            return Outcome.PAUSED, f"Paused by an alert: {error}", ""
         return Outcome.FAILED, "Stalled.", "\n".join(filter(None, (error, _last_words(ending))))
     if code == ExitCode.DONE:
         if ending.has_adapter:

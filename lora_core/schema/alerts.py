@@ -111,7 +111,7 @@ class StallRule(Frozen):
     action: Literal["notify", "pause", "stop"] = Field(
         "stop",
         title=ACTION_TITLE,
-        description="notify, or end the trainer: pause (from its newest checkpoint) or stop (the job is retried, then fails).",
+        description="notify, or end the trainer: pause (it can go on from its newest checkpoint) or stop (the job fails).",
     )
     minutes: float = Field(
         10.0,

@@ -189,22 +189,12 @@ def _check_same_run(
     earlier: saving.CheckpointState, spec: RunSpec, fingerprint: str, hardware: Hardware, journal: Journal
 ) -> None:
     """Refuse to go on with other data, model, adapter or batch; say where equal to the last bit cannot be promised."""
-    before, now = earlier.config, spec.config
     if earlier.fingerprint != fingerprint:
         raise ConfigError(
             "The data set gives other rows than when the checkpoint was saved, so training cannot go on from it.",
             "Start a new job, or bring back the data set and its settings.",
         )
-    facts: dict[str, tuple[Any, Any]] = {
-        "model": (before.model.base, now.model.base),
-        "quantisation": (before.model.quantisation, now.model.quantisation),
-        "adapter": (before.adapter, now.adapter),
-        "packing": (before.data.packing, now.data.packing),
-        "seed": (before.optimisation.seed, now.optimisation.seed),
-        "optimizer": (before.optimisation.optimizer, now.optimisation.optimizer),
-        "effective batch": (_effective_batch(before), _effective_batch(now)),
-    }
-    if changed := [name for name, (old, new) in facts.items() if old != new]:
+    if changed := broken_by(earlier.config, spec.config):
         raise ConfigError(
             f"Training cannot go on from this checkpoint with another {', '.join(changed)}.",
             "Start a new job instead.",
@@ -214,10 +204,6 @@ def _check_same_run(
         journal.log(
             "Going on with another device, number format or thread count: losses may differ in the last digits."
         )
-
-
-def _effective_batch(config: TrainingConfig) -> int:
-    return config.optimisation.micro_batch_size * config.optimisation.accumulation_steps
 
 
 def _finish(run: Run, trainer: StudioTrainer, base: Path, spec: RunSpec, tokenizer: ChatTokenizer) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 
 import psutil
 
+from lora_core.schema.alerts import AlertsConfig, StallRule
 from lora_core.schema.base import new_id, utc_now
 from lora_core.schema.config import CheckpointConfig, OptimisationConfig, TrainingConfig
 from lora_core.schema.dataset import Dataset, DatasetFormat, DatasetStatus
@@ -82,10 +83,13 @@ class Bench:
         self.user.datasets.add(dataset)
         return dataset
 
-    def submit(self, *, keep: int = 2, retry_smaller: bool = True, **fields: Any) -> Job:
+    def submit(
+        self, *, keep: int = 2, retry_smaller: bool = True, stall: StallRule | None = None, **fields: Any
+    ) -> Job:
         config = TrainingConfig(
             checkpoints=CheckpointConfig(keep=keep),
             optimisation=OptimisationConfig(retry_smaller=retry_smaller),
+            alerts=AlertsConfig(stall=stall or StallRule()),
         )
         return self.user.jobs.submit(
             Job(

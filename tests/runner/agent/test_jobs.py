@@ -2,6 +2,7 @@
 
 import time
 
+from lora_core.schema.alerts import StallRule
 from lora_core.schema.artifact import ArtifactKind
 from lora_core.schema.job import JobStatus, Outcome, RequestedAction
 from lora_core.schema.metrics import MetricKind
@@ -167,3 +168,23 @@ def test_as_many_jobs_train_at_a_time_as_there_are_slots(bench: Bench) -> None:
 
     wait_until(watch, "all jobs")
     assert most == 2
+
+
+def test_a_trainer_that_hangs_can_be_paused_by_the_jobs_own_rule(bench: Bench) -> None:
+    job = bench.submit(stall=StallRule(action="pause", minutes=1 / 60))
+    bench.start(script={"hang_at": 8})
+    paused = bench.wait_for(job, JobStatus.PAUSED)
+    assert "no progress for 1 seconds" in paused.status_reason
+    assert paused.checkpoint_step == 5
+
+
+def test_a_trainer_that_hangs_can_be_only_told_about_once(bench: Bench) -> None:
+    job = bench.submit(stall=StallRule(action="notify", minutes=1 / 120))
+    agent = bench.start(script={"hang_at": 8})
+    wait_until(lambda: bench.user.notifications.unread(), "the alert")
+    step = bench.job(job).current_step
+    wait_until(lambda: time.monotonic() - agent.runs[0]._progressed_at > 1.5, "more of the same")
+    assert (bench.job(job).status, step) == (JobStatus.RUNNING, 7)
+    assert sum("no progress for 0.5 seconds" in text for text in bench.logs(job)) == 1
+    bench.user.jobs.request(job.id, RequestedAction.CANCEL)
+    bench.wait_for(job, JobStatus.CANCELLED)
