@@ -11,7 +11,7 @@ import typer
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from lora_core import cli_data, cli_team
+from lora_core import cli_data, cli_jobs, cli_team
 from lora_core.actions import configs, datasets, doctor, jobs, results
 from lora_core.actions.files import CHUNK_BYTES
 from lora_core.actions.workspace import Workspace
@@ -29,6 +29,7 @@ from lora_core.settings import Settings
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, callback=who_works)
 app.add_typer(cli_team.app)
 app.add_typer(cli_data.app)
+app.add_typer(cli_jobs.app)
 
 OutputOption = Annotated[
     Path | None, typer.Option("--output", "-o", help="File to write; default: the file's own name here.")
@@ -55,6 +56,11 @@ def submit(
         list[str] | None, typer.Option("--set", help="key=value, such as adapter.rank=8.")
     ] = None,
     name: Annotated[str, typer.Option(help="Name of the job.")] = "",
+    priority: Annotated[int, typer.Option(min=-100, max=100, help="Higher goes first.")] = 0,
+    start_after: Annotated[
+        str,
+        typer.Option(metavar="TIME", help="Earliest start: 2h, 30m, 1d, or a time such as 2026-12-01T22:00."),
+    ] = "now",
     watch_it: Annotated[
         bool, typer.Option("--watch/--no-watch", help="Follow the job until it ends.")
     ] = False,
@@ -63,8 +69,16 @@ def submit(
     with explained():
         workspace = open_workspace()
         chosen = _read_config(preset, config, override or [])
+        not_before = cli_jobs.read_moment(start_after)
         dataset_id = _dataset_id(workspace, data)
-        job = jobs.submit_job(workspace, name=name, dataset_id=dataset_id, config=chosen)
+        job = jobs.submit_job(
+            workspace,
+            name=name,
+            dataset_id=dataset_id,
+            config=chosen,
+            priority=priority,
+            not_before=not_before,
+        )
         out.print(job.id)
         if watch_it:
             _follow(workspace, job.id)
@@ -76,12 +90,15 @@ def list_(
         list[JobStatus] | None, typer.Option(help="Only jobs in this state; repeatable.")
     ] = None,
     search: Annotated[str, typer.Option(help="Only jobs whose name contains this.")] = "",
+    archived: Annotated[bool, typer.Option("--archived", help="Only jobs that were put away.")] = False,
     limit: Annotated[int, typer.Option(min=1, max=500)] = 30,
 ) -> None:
     """List jobs, newest first."""
     with explained():
         found = jobs.list_jobs(
-            open_workspace(), JobFilter(search=search, statuses=tuple(status or ())), limit=limit
+            open_workspace(),
+            JobFilter(search=search, statuses=tuple(status or ()), archived=archived),
+            limit=limit,
         )
         table = Table("id", "name", "status", "step", "loss", "eval loss", "created")
         for job in found.items:
@@ -103,38 +120,6 @@ def watch(job: JobArgument) -> None:
     with explained():
         workspace = open_workspace()
         _follow(workspace, find_job(workspace, job).id)
-
-
-@app.command()
-def cancel(job: JobArgument) -> None:
-    """Cancel a job; what it recorded is kept."""
-    with explained():
-        workspace = open_workspace()
-        found = find_job(workspace, job)
-        changed = jobs.cancel_job(workspace, found.id)
-        out.print(
-            f"{found.name}: {'cancelled' if changed.status is JobStatus.CANCELLED else 'asked to cancel'}."
-        )
-
-
-@app.command()
-def pause(job: JobArgument) -> None:
-    """Pause a job after the step it is at; `resume` goes on from there."""
-    with explained():
-        workspace = open_workspace()
-        found = find_job(workspace, job)
-        changed = jobs.pause_job(workspace, found.id)
-        out.print(f"{found.name}: {'paused' if changed.status is JobStatus.PAUSED else 'asked to pause'}.")
-
-
-@app.command()
-def resume(job: JobArgument) -> None:
-    """Queue a paused, failed or cancelled job again, from its newest checkpoint."""
-    with explained():
-        workspace = open_workspace()
-        found = find_job(workspace, job)
-        jobs.resume_job(workspace, found.id)
-        out.print(f"{found.name}: queued.")
 
 
 @app.command()

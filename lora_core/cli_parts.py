@@ -15,7 +15,7 @@ from lora_core.actions import jobs
 from lora_core.actions.sessions import SignedIn
 from lora_core.actions.workspace import Workspace
 from lora_core.errors import ConfigError, NotFound, StudioError
-from lora_core.schema.job import Job
+from lora_core.schema.job import Job, JobFilter
 from lora_core.secrets import Secret
 from lora_core.settings import Settings
 from lora_core.studio import AnyStudio, Studio, TeamStudio, open_studio
@@ -151,7 +151,7 @@ def find_job(workspace: Workspace, start: str) -> Job:
     cursor: str | None = None
     found: list[Job] = []
     while True:
-        page = jobs.list_jobs(workspace, limit=500, cursor=cursor)
+        page = jobs.list_jobs(workspace, JobFilter(archived=None), limit=500, cursor=cursor)
         found += [job for job in page.items if job.id.startswith(start)]
         cursor = page.cursor
         if cursor is None:

@@ -119,6 +119,11 @@ class Settings(BaseSettings):
         SecretStr(""),
         description="Token of this machine's runner in a team, shown once when it was registered.",
     )
+    encryption_key: SecretStr = Field(
+        SecretStr(""),
+        description="Key (base64 of 32 bytes; older ones behind it, with commas) that encrypts notification routes and "
+        "other people's secrets. A team's app and its runners need the same; the embedded mode makes itself one.",
+    )
     job_token: SecretStr = Field(
         SecretStr(""), description="Token of one attempt of one job: all that `python -m runner --job` gets."
     )

@@ -8,7 +8,7 @@ from lora_core.actions.sessions import Sessions, SignedIn
 from lora_core.actions.workspace import Workspace
 from lora_core.errors import ConfigError, NotFound
 from lora_core.settings import LOCAL_USER, Settings
-from lora_core.store.base import RunnerPort, TaskPort
+from lora_core.store.base import DispatchPort, RunnerPort, TaskPort
 from lora_core.store.local import LocalStore
 from lora_core.store.transfer import HistorySource, HistoryTarget
 
@@ -46,6 +46,7 @@ class Studio:
             tasks=stores.tasks,
             notifications=stores.notifications,
             runners=stores.runners,
+            routes=stores.routes,
         )
 
     def runner_port(self) -> RunnerPort:
@@ -55,6 +56,10 @@ class Studio:
     def task_port(self) -> TaskPort:
         """Return what a runner's tasks work with."""
         return self._store.task_port()
+
+    def dispatch_port(self) -> DispatchPort:
+        """Return what a runner that sends notifications works with."""
+        return self._store.dispatch_port()
 
     def check(self) -> None:
         """Ask the store something small.
@@ -106,6 +111,7 @@ class TeamStudio:
             tasks=stores.tasks,
             notifications=stores.notifications,
             runners=stores.runners,
+            routes=stores.routes,
             registry=stores.registry,
             handout=stores.handout,
             operator=stores.operator if person.operator else None,

@@ -4,8 +4,9 @@ from collections.abc import Sequence
 
 import streamlit as st
 
-from lora_core.actions.jobs import is_connected, waiting_reason
+from lora_core.actions.jobs import is_connected
 from lora_core.actions.overview import Overview, list_notifications, read_overview
+from lora_core.actions.queue import waiting_reason
 from lora_core.actions.samples import add_sample_dataset
 from lora_core.schema.job import Job, JobStatus
 from lora_core.schema.notification import Notification

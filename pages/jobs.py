@@ -1,5 +1,6 @@
-"""All jobs of the person: found by name and status, a row leads to its job. Live while a job on it is."""
+"""All jobs of the person: found by name and status; a click leads to a job, ticks choose several. Live while a job on it is."""
 
+import zlib
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,6 +14,7 @@ from pages.widgets import formats, session
 from pages.widgets.badges import STATUS, status_word
 from pages.widgets.empty import empty_state
 from pages.widgets.errors import shown
+from pages.widgets.jobs_bulk import draw_bar, draw_question
 from pages.widgets.links import open_page
 from pages.widgets.messages import show_word
 
@@ -34,7 +36,7 @@ def render() -> None:
 
 def _draw_list() -> None:
     workspace = session.workspace()
-    if not jobs.list_jobs(workspace, limit=1).items:
+    if not jobs.list_jobs(workspace, JobFilter(archived=None), limit=1).items:
         _draw_empty()
         return
     job_filter = _draw_filter()
@@ -42,11 +44,12 @@ def _draw_list() -> None:
     page = jobs.list_jobs(workspace, job_filter, limit=PAGE_ROWS, cursor=cursor)
     if not page.items:
         st.info(
-            "Clear the search or choose another status.",
+            "Clear the search, choose another status, or look into the archive.",
             title="No job matches",
             icon=":material/filter_alt_off:",
         )
         return
+    draw_question(workspace, _table_key(page.items))
     every = workspace.settings.refresh_seconds if any(map(jobs.is_live, page.items)) else None
     st.fragment(_draw_table, run_every=every, key="rows")(job_filter, cursor, live=every is not None)
     _draw_paging(job_filter, cursor, page)
@@ -62,7 +65,7 @@ def _draw_filter() -> JobFilter:
             bind="query-params",
             placeholder="Search by name",
             label_visibility="collapsed",
-            width=230,
+            width=160,
         )
         chosen = st.pills(
             "Status",
@@ -73,7 +76,10 @@ def _draw_filter() -> JobFilter:
             label_visibility="collapsed",
             width="content",
         )
-    return JobFilter(search=(search or "").strip(), statuses=tuple(WORDS[word] for word in chosen))
+        archived = st.toggle("Archived", key="archived", bind="query-params")
+    return JobFilter(
+        search=(search or "").strip(), statuses=tuple(WORDS[word] for word in chosen), archived=archived
+    )
 
 
 def _draw_table(job_filter: JobFilter, cursor: str | None, *, live: bool) -> None:
@@ -82,24 +88,33 @@ def _draw_table(job_filter: JobFilter, cursor: str | None, *, live: bool) -> Non
         items = jobs.list_jobs(session.workspace(), job_filter, limit=PAGE_ROWS, cursor=cursor).items
         if live and not any(map(jobs.is_live, items)):
             st.rerun()
-        picked = st.dataframe(
-            _table(items),
-            hide_index=True,
-            key="table",
-            on_select="rerun",
-            selection_mode=["single-row", "single-cell"],
-            height="content",
-            placeholder=formats.UNKNOWN,
-            column_config=_columns(),
-        )
-        rows = [*picked.selection.rows, *(row for row, _ in picked.selection.cells)]
-        if rows and rows[0] < len(items):
-            open_page("job", id=items[rows[0]].id)
+        bar = st.container(key="bar")
+        st.caption("Click a job to open it, a heading to sort.")
+        with st.container(key="table"):
+            picked = st.dataframe(
+                _table(items),
+                hide_index=True,
+                key=_table_key(items),
+                on_select="rerun",
+                selection_mode=["multi-row", "single-cell"],
+                height="content",
+                placeholder=formats.UNKNOWN,
+                column_config=_columns(),
+            )
+        cells = [row for row, _ in picked.selection.cells if row < len(items)]
+        if cells:
+            open_page("job", id=items[cells[0]].id)
+        with bar:
+            draw_bar([items[row] for row in picked.selection.rows if row < len(items)])
+
+
+def _table_key(items: Sequence[Job]) -> str:
+    """Return a key for these rows in this order: a tick is a row's number, and must not slip to another job."""
+    return f"table_{zlib.crc32(' '.join(job.id for job in items).encode()):08x}"
 
 
 def _draw_paging(job_filter: JobFilter, cursor: str | None, page: Page[Job]) -> None:
     with st.container(horizontal=True, vertical_alignment="center", key="paging"):
-        st.caption("Click a row to open the job, a heading to sort.", width="content")
         st.space("stretch")
         if cursor is not None and st.button("Newest", icon=":material/first_page:", key="first"):
             session.go_to_cursor(job_filter, None)

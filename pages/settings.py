@@ -7,6 +7,7 @@ from pages.widgets import session
 from pages.widgets.errors import shown
 from pages.widgets.messages import show_word
 from pages.widgets.settings_account import draw_account
+from pages.widgets.settings_notifications import draw_notifications
 from pages.widgets.settings_register import draw_register_button
 from pages.widgets.settings_runners import draw_runners
 from pages.widgets.settings_studio import draw_connect, draw_own_studio, draw_team_studio
@@ -31,6 +32,7 @@ def render() -> None:
             if facts.team:
                 draw_register_button()
         draw_runners()
+        draw_notifications()
         if facts.team:
             draw_team_studio(facts)
         else:

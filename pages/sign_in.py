@@ -18,7 +18,7 @@ def render(*, is_open: bool = False) -> None:
         _draw_inside()
         return
     asked = st.query_params
-    email, invitation = asked.get("email", ""), asked.get("invitation", "") or asked.get("invite", "")
+    email, invitation = asked.get("email", ""), asked.get("invitation", "")
     token_hash = asked.get("token_hash", "") if asked.get("type") == "recovery" else ""
     if token_hash:
         sign_in_form("password", token_hash=token_hash, is_open=is_open)

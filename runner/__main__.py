@@ -13,6 +13,7 @@ from lora_core.schema.job import Outcome
 from lora_core.settings import Settings
 from runner.agent import Agent
 from runner.console import set_up_logging
+from runner.dispatch import ROLE, Dispatcher, find_vault
 from runner.machine import Identity, describe_machine
 from runner.ports import Ports, open_ports
 
@@ -61,15 +62,35 @@ def main(
 
 
 def _start(ports: Ports, identity: Identity, *, slots: int, once: bool, training: bool) -> Agent:
-    info = describe_machine(identity, __version__, roles=("train",) if training else ())
+    dispatcher = _dispatcher(ports)
+    roles = (("train",) if training else ()) + ((ROLE,) if dispatcher else ())
+    info = describe_machine(identity, __version__, roles=roles)
     agent = Agent(
-        ports.settings, ports.jobs, ports.tasks, info, slots=slots, once=once, cadence=ports.cadence
+        ports.settings,
+        ports.jobs,
+        ports.tasks,
+        info,
+        slots=slots,
+        once=once,
+        cadence=ports.cadence,
+        dispatcher=dispatcher,
     )
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: agent.stop())
     gpus = ", ".join(info.gpus) or "no GPU"
     log.info("runner %s: %d CPUs, %.1f GB, %s; %s", info.name, info.cpus, info.memory_gb, gpus, ports.where)
     return agent
+
+
+def _dispatcher(ports: Ports) -> Dispatcher | None:
+    if ports.dispatch is None:
+        return None
+    try:
+        find_vault(ports.settings)
+    except StudioError as error:
+        log.warning("this runner sends no notifications: %s", error)
+        return None
+    return Dispatcher(ports.settings, ports.dispatch, lambda: find_vault(ports.settings))
 
 
 def _exit_code(agent: Agent) -> int:

@@ -15,9 +15,10 @@ from lora_core.schema.job import Outcome
 from lora_core.schema.runner import Claim, RunnerInfo, Task
 from lora_core.settings import Settings
 from lora_core.store.base import RunnerPort, TaskPort
-from runner.attempt import AttemptRun, Stage, prune_runs, recall
+from runner.attempt import AttemptRun, Stage, prune_runs, recall, run_folders
 from runner.cadence import NEAR, Cadence
 from runner.calls import Backoff, Call
+from runner.dispatch import Dispatcher
 from runner.tasks import TaskRun, clear_stale_tasks
 
 log = logging.getLogger(__name__)
@@ -27,6 +28,9 @@ T = TypeVar("T")
 TASK_SLOTS = 2
 LAST_CALLS_SECONDS = 60.0
 """After the grace for saving, time for the last uploads."""
+
+LAST_MESSAGES_SECONDS = 30.0
+"""For notifications about what ended last; what is not sent then is sent by the next runner."""
 
 REFUSALS = (SignedOut, Forbidden, Conflict, NotAllowed)
 REFUSED_SECONDS = 60.0
@@ -47,6 +51,7 @@ class Agent:
         slots: Training jobs at a time.
         once: End when there is nothing (more) to do, or nothing may be done.
         cadence: How often the store is called.
+        dispatcher: What sends notifications; None for a runner that sends none.
 
     Attributes:
         outcome: How the last attempt ended.
@@ -63,6 +68,7 @@ class Agent:
         slots: int = 1,
         once: bool = False,
         cadence: Cadence = NEAR,
+        dispatcher: Dispatcher | None = None,
     ) -> None:
         self._settings = settings
         self._jobs = jobs
@@ -71,6 +77,7 @@ class Agent:
         self._slots = slots
         self._once = once
         self._cadence = cadence
+        self._dispatcher = dispatcher
         self.outcome: Outcome | None = None
         self.refusal = ""
         self._threads = max(1, info.cpus // slots)
@@ -97,6 +104,7 @@ class Agent:
             self._waking.wait(self._settings.poll_seconds)
             self._waking.clear()
             self.tick()
+        self._send_last()
         log.info("stopped")
 
     def stop(self) -> None:
@@ -108,8 +116,8 @@ class Agent:
         """Go on with attempts that an earlier agent of this machine left behind, trainers alive or not."""
         prune_runs(self._settings.runs, KEEP_ENDED_RUNS)
         clear_stale_tasks(self._settings)
-        for file in sorted(self._settings.runs.glob("*/*/claim.json")):
-            claim = recall(file.parent)
+        for folder in run_folders(self._settings.runs):
+            claim = recall(folder)
             if claim is None:
                 continue
             try:
@@ -117,7 +125,7 @@ class Agent:
             except Conflict as error:
                 log.info("job %s is left alone: %s", claim.job.id[:8], error)
                 continue
-            self._begin(claim, file.parent, "taken up again")
+            self._begin(claim, folder, "taken up again")
 
     def tick(self) -> None:
         """One turn: tend, announce, claim."""
@@ -130,6 +138,8 @@ class Agent:
         self._sweep()
         self._take_claims()
         self._announce()
+        if self._dispatcher is not None:
+            self._dispatcher.tick()
         if not self._stops:
             self._look_for_work()
 
@@ -266,6 +276,15 @@ class Agent:
                 log.warning("%s: left as it is; it goes on at the next start", run)
                 run.abandon()
             self.runs = []
+
+    def _send_last(self) -> None:
+        """Tell how the last jobs ended before going, if that is a matter of seconds. A second Ctrl-C does not wait."""
+        if self._dispatcher is None:
+            return
+        until = time.monotonic() + LAST_MESSAGES_SECONDS
+        while not self._dispatcher.last_turn() and self._stops < 2 and time.monotonic() < until:
+            self._waking.wait(0.1)
+        self._dispatcher.stop()
 
     def _finished(self) -> bool:
         busy = self.runs or self.task_runs or self._claiming.busy or self._claiming_task.busy

@@ -10,6 +10,7 @@ import os
 import shutil
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
@@ -58,6 +59,10 @@ class Stage(StrEnum):
     OVER = "over"
 
 
+MAKE_TRIES = 20
+"""How often a run folder is made anew where another agent removes its parent at the same moment."""
+
+
 class AttemptRun:
     """One attempt of one job on this machine. Not thread-safe: one loop ticks it.
 
@@ -87,7 +92,7 @@ class AttemptRun:
         wake: Callable[[], None] = lambda: None,
         cadence: Cadence = NEAR,
     ) -> None:
-        root.mkdir(parents=True, exist_ok=True)
+        _make_folder(root)
         self._hold = (root / "agent.lock").open("a")
         if not lock(self._hold):
             self._hold.close()
@@ -527,11 +532,36 @@ def recall(root: Path) -> Claim | None:
         return None
 
 
+def run_folders(runs: Path) -> list[Path]:
+    """Return the folders of all attempts on this machine. Other agents tidy up there: what goes meanwhile is left out."""
+    return [attempt for job in _folders(runs) for attempt in _folders(job)]
+
+
 def prune_runs(runs: Path, keep: int) -> None:
     """Remove folders of ended attempts but the newest `keep`, and empty folders of jobs."""
-    ended = sorted(runs.glob("*/*/ended"), key=os.path.getmtime, reverse=True)
-    for marker in ended[keep:]:
-        shutil.rmtree(marker.parent, ignore_errors=True)
-    for folder in runs.glob("*"):
-        if folder.is_dir() and not any(folder.iterdir()):
+    ended: list[tuple[float, Path]] = []
+    for folder in run_folders(runs):
+        with suppress(FileNotFoundError):
+            ended.append(((folder / "ended").stat().st_mtime, folder))
+    for _, folder in sorted(ended, reverse=True)[keep:]:
+        shutil.rmtree(folder, ignore_errors=True)
+    for folder in _folders(runs):
+        with suppress(OSError):  # not empty, or gone
             folder.rmdir()
+
+
+def _folders(parent: Path) -> list[Path]:
+    try:
+        with os.scandir(parent) as entries:
+            return sorted(Path(entry.path) for entry in entries if entry.is_dir())
+    except FileNotFoundError:
+        return []
+
+
+def _make_folder(root: Path) -> None:
+    """Make a run folder, though another agent may just be removing its empty parent."""
+    for _ in range(MAKE_TRIES):
+        with suppress(FileNotFoundError):
+            root.mkdir(parents=True, exist_ok=True)
+            return
+    root.mkdir(parents=True, exist_ok=True)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from lora_core.errors import ConfigError
 from lora_core.settings import Settings
-from lora_core.store.base import RunnerPort, TaskPort
+from lora_core.store.base import DispatchPort, RunnerPort, TaskPort
 from runner.cadence import FAR, NEAR, POD, Cadence
 
 TEAM_LEASE_SECONDS = 120.0
@@ -26,6 +26,7 @@ class Ports:
         identities: Folder of the runner's identity. Each token has its own: an id belongs to one registration.
         where: The store in words.
         close: Called at the end.
+        dispatch: Notification routes; None for a machine that was handed one job.
     """
 
     settings: Settings
@@ -35,6 +36,7 @@ class Ports:
     identities: Path
     where: str
     close: Callable[[], None]
+    dispatch: DispatchPort | None = None
 
 
 def open_ports(settings: Settings, *, job: bool = False) -> Ports:
@@ -57,8 +59,17 @@ def open_ports(settings: Settings, *, job: bool = False) -> Ports:
 
         store = LocalStore(settings)
         where = f"home {settings.root}"
-        return Ports(settings, store.runner_port(), store.task_port(), NEAR, identities, where, store.close)
-    from lora_core.store.supabase.runner_ports import open_pod_port, open_runner_ports
+        return Ports(
+            settings,
+            store.runner_port(),
+            store.task_port(),
+            NEAR,
+            identities,
+            where,
+            store.close,
+            store.dispatch_port(),
+        )
+    from lora_core.store.supabase.runner_ports import open_dispatch_port, open_pod_port, open_runner_ports
 
     if "lease_seconds" not in settings.model_fields_set:
         settings = settings.model_copy(update={"lease_seconds": TEAM_LEASE_SECONDS})
@@ -69,4 +80,10 @@ def open_ports(settings: Settings, *, job: bool = False) -> Ports:
         pod = open_pod_port(settings)
         return Ports(settings, pod, None, POD, identities, where, pod.close)
     jobs, tasks = open_runner_ports(settings)
-    return Ports(settings, jobs, tasks, FAR, identities, where, jobs.close)
+    dispatch, close_dispatch = open_dispatch_port(settings)
+
+    def close() -> None:
+        jobs.close()
+        close_dispatch()
+
+    return Ports(settings, jobs, tasks, FAR, identities, where, close, dispatch)

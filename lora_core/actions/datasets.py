@@ -24,6 +24,7 @@ __all__ = [
     "find_cleaned",
     "list_datasets",
     "map_columns",
+    "max_upload_bytes",
     "measure_tokens",
     "preview_dataset",
     "rename_dataset",
@@ -46,6 +47,11 @@ class DatasetView:
     def busy(self) -> bool:
         """Whether a runner is (or will be) at work on it."""
         return self.task is not None and self.task.status in OPEN_TASKS
+
+
+def max_upload_bytes(workspace: Workspace) -> int:
+    """Return how large an uploaded file may be: as the studio is set, or less where the store takes less."""
+    return min(workspace.settings.max_upload_bytes, workspace.blobs.max_object_bytes)
 
 
 def upload_dataset(

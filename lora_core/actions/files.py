@@ -12,7 +12,7 @@ from typing import BinaryIO, Protocol, runtime_checkable
 from uuid import UUID
 
 from lora_core.actions.workspace import Workspace
-from lora_core.errors import DiskFull
+from lora_core.errors import DiskFull, Unavailable
 from lora_core.schema.artifact import Artifact
 from lora_core.schema.base import new_id
 from lora_core.schema.dataset import Dataset
@@ -38,7 +38,7 @@ def local_copy(workspace: Workspace, dataset: Dataset) -> Path:
     Raises:
         NotFound: The file is gone.
         DiskFull: No space left for the copy.
-        Unavailable: The store does not answer.
+        Unavailable: The store does not answer, or something else has answered for it.
     """
     blobs = workspace.blobs
     if isinstance(blobs, HasLocalPath):
@@ -55,6 +55,10 @@ def local_copy(workspace: Workspace, dataset: Dataset) -> Path:
         try:
             with temporary.open("wb") as target:
                 shutil.copyfileobj(source, target, CHUNK_BYTES)
+            if (
+                temporary.stat().st_size != dataset.bytes
+            ):  # it would be kept, and read as the data set from now on
+                raise Unavailable("The file of the data set did not arrive whole.", "Try again in a moment.")
             temporary.replace(copy)
         except OSError as error:
             if error.errno != errno.ENOSPC:

@@ -1,7 +1,7 @@
 """Hands one queued job to a machine that gets nothing but a token for it: a rented computer, a pod, a friend's workstation."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from lora_core.actions.runners import project_environment, start_command
 from lora_core.actions.workspace import Workspace
@@ -22,7 +22,7 @@ class Handout:
     job_id: str
     attempt: int
     token: Secret
-    environment: Mapping[str, str]
+    environment: Mapping[str, str] = field(repr=False)
     """All that the machine needs in its environment; holds the token."""
     wait_seconds: float
 

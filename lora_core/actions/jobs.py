@@ -1,10 +1,11 @@
-"""What a person does with jobs: submit, watch, cancel, pause, resume, rename, delete."""
+"""What a person does with one job: submit, watch, cancel, pause, resume, rename, put away, delete. The queue is in `queue.py`."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from lora_core import lifecycle
+from lora_core.actions.queue import waiting_reason
 from lora_core.actions.workspace import Workspace
 from lora_core.errors import ConfigError, NotAllowed
 from lora_core.models.catalogue import find_model
@@ -14,10 +15,7 @@ from lora_core.schema.config import TrainingConfig
 from lora_core.schema.dataset import Dataset, DatasetFormat, DatasetStatus
 from lora_core.schema.job import Attempt, Job, JobEvent, JobFilter, JobStatus, RequestedAction, Requirements
 from lora_core.schema.metrics import LogLine, MetricKind, MetricPoint, Series
-from lora_core.schema.runner import RunnerInfo
-
-ONLINE_SECONDS = 30
-"""A runner or trainer not heard of for this long is shown as offline or disconnected."""
+from lora_core.schema.runner import ONLINE_SECONDS, RunnerInfo
 
 CHART_COLUMNS = ("loss", "epoch", "learning_rate", "grad_norm", "tokens_per_second", "elapsed_seconds")
 MAX_NAME = 120
@@ -55,11 +53,14 @@ def submit_job(
     config: TrainingConfig,
     requirements: Requirements | None = None,
     priority: int = 0,
+    not_before: datetime | None = None,
     job_id: str | None = None,
 ) -> Job:
     """Queue a job. A runner claims it within about a second if one is free.
 
     Args:
+        priority: From -100 to 100; higher goes first.
+        not_before: No runner takes it earlier.
         job_id: Made by the caller so that a repeated click or call cannot make two jobs.
 
     Raises:
@@ -83,6 +84,7 @@ def submit_job(
         config=config,
         requirements=requirements or Requirements(),
         priority=priority,
+        not_before=not_before,
         created_at=now,
         updated_at=now,
     )
@@ -168,13 +170,47 @@ def pause_job(workspace: Workspace, job_id: str, *, reason: str = "paused by its
     return workspace.jobs.move(job_id, JobStatus.PAUSED, reason=reason)
 
 
-def resume_job(workspace: Workspace, job_id: str, *, reason: str = "resumed by its owner") -> Job:
+def hold_job(workspace: Workspace, job_id: str) -> Job:
+    """Keep a queued job from starting until it is resumed; one that a runner holds is left alone.
+
+    Raises:
+        NotAllowed: The job is not queued (any more).
+    """
+    job = workspace.jobs.get(job_id)
+    if job.status is not JobStatus.QUEUED:
+        raise NotAllowed(f"The job is {job.status.value}: only a queued job can be held.")
+    return workspace.jobs.move(job_id, JobStatus.PAUSED, reason="held by its owner")
+
+
+def retry_job(workspace: Workspace, job_id: str) -> Job:
+    """Queue a failed or cancelled job again; it goes on from its newest checkpoint, if it has one.
+
+    Raises:
+        NotAllowed: The job has not ended, or is completed.
+    """
+    job = workspace.jobs.get(job_id)
+    if job.status not in (JobStatus.FAILED, JobStatus.CANCELLED):
+        raise NotAllowed(f"The job is {job.status.value}: only a failed or cancelled job can be tried again.")
+    return workspace.jobs.move(job_id, JobStatus.QUEUED, reason="tried again by its owner")
+
+
+def resume_job(
+    workspace: Workspace,
+    job_id: str,
+    *,
+    checkpoint_id: str | None = None,
+    reason: str = "resumed by its owner",
+) -> Job:
     """Queue a paused, failed or cancelled job again; it goes on from its newest checkpoint, if it has one.
+
+    Args:
+        checkpoint_id: Go on from this checkpoint of the job instead; what was learned after it is left behind.
 
     Raises:
         NotAllowed: The job is live or completed.
+        NotFound: The job has no such checkpoint.
     """
-    return workspace.jobs.move(job_id, JobStatus.QUEUED, reason=reason)
+    return workspace.jobs.move(job_id, JobStatus.QUEUED, reason=reason, checkpoint_id=checkpoint_id)
 
 
 def save_checkpoint(workspace: Workspace, job_id: str) -> Job:
@@ -196,6 +232,15 @@ def rename_job(workspace: Workspace, job_id: str, name: str) -> Job:
     if not clean:
         raise ConfigError("A job needs a name.")
     return workspace.jobs.rename(job_id, clean)
+
+
+def archive_job(workspace: Workspace, job_id: str, *, archived: bool = True) -> Job:
+    """Put an ended job away, so that lists leave it out, or take it back.
+
+    Raises:
+        NotAllowed: The job is live or paused.
+    """
+    return workspace.jobs.archive(job_id, archived=archived)
 
 
 def delete_job(workspace: Workspace, job_id: str) -> None:
@@ -262,17 +307,6 @@ def is_connected(job: Job, now: datetime | None = None) -> bool:
     if job.status not in lifecycle.OWNED or job.heartbeat_at is None:
         return True
     return (now or utc_now()) - job.heartbeat_at < timedelta(seconds=ONLINE_SECONDS)
-
-
-def waiting_reason(workspace: Workspace, job: Job) -> str:
-    """Say in words why a queued job has not started; empty for others."""
-    if job.status is not JobStatus.QUEUED:
-        return ""
-    if not online_runners(workspace):
-        return (
-            "No runner is online. Start one with `python -m runner`, or restart the studio with `make start`."
-        )
-    return "Waiting for a free runner."
 
 
 def online_runners(workspace: Workspace) -> list[RunnerInfo]:

@@ -8,6 +8,7 @@ from lora_core.errors import NotFound
 from lora_core.schema.artifact import Artifact, ArtifactKind
 from lora_core.schema.metrics import METRIC_COLUMNS, MetricKind, MetricPoint
 
+EVENTS_HEADER = ["at", "actor", "action", "from_status", "to_status", "reason"]
 CSV_HEADER = ["kind", "step", "attempt", "recorded_at", *METRIC_COLUMNS]
 
 
@@ -53,6 +54,12 @@ def download_logs(workspace: Workspace, job_id: str) -> tuple[str, Iterator[byte
     return f"{safe_file_name(job.name)}-logs.zip", zip_of(workspace, logs, folders=True)
 
 
+def download_events(workspace: Workspace, job_id: str) -> tuple[str, Iterator[bytes]]:
+    """Return a file name and the whole audit trail of a job as CSV, newest line first."""
+    job = workspace.jobs.get(job_id)
+    return f"{safe_file_name(job.name)}-events.csv", csv_of(EVENTS_HEADER, _event_rows(workspace, job_id))
+
+
 def pin_checkpoint(workspace: Workspace, artifact_id: str, *, pinned: bool) -> Artifact:
     """Protect a checkpoint from rotation, or let go of it."""
     return workspace.artifacts.pin(artifact_id, pinned=pinned)
@@ -82,6 +89,18 @@ def _rows(workspace: Workspace, job_id: str) -> Iterator[list[object]]:
             cursor = page.cursor
             if cursor is None:
                 break
+
+
+def _event_rows(workspace: Workspace, job_id: str) -> Iterator[list[object]]:
+    cursor: str | None = None
+    while True:
+        page = workspace.jobs.events(job_id, limit=500, cursor=cursor)
+        for event in page.items:
+            moves = [status.value if status else "" for status in (event.from_status, event.to_status)]
+            yield [event.at.isoformat(), event.actor, event.action, *moves, event.reason]
+        cursor = page.cursor
+        if cursor is None:
+            break
 
 
 def _cells(point: MetricPoint) -> list[object]:

@@ -2,14 +2,13 @@
 
 import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from lora_core.actions.jobs import ONLINE_SECONDS
 from lora_core.actions.workspace import Workspace
 from lora_core.errors import ConfigError, Forbidden, NotAllowed
 from lora_core.schema.base import new_id, utc_now
-from lora_core.schema.runner import RunnerInfo, RunnerRegistration, RunnerScope
+from lora_core.schema.runner import ONLINE_SECONDS, RunnerInfo, RunnerRegistration, RunnerScope
 from lora_core.secrets import Secret, TokenKind, new_token, token_sha256
 from lora_core.settings import Settings
 from lora_core.store.base import RunnerRegistry
@@ -25,7 +24,7 @@ class NewRunner:
     name: str
     scope: RunnerScope
     token: Secret
-    environment: Mapping[str, str]
+    environment: Mapping[str, str] = field(repr=False)
     """What the machine needs in its environment; holds the token."""
 
     @property

@@ -93,12 +93,23 @@ class SignedIn:
             return self._auth.access_token.reveal()
 
     def keep_once(self, name: str, make: Callable[[], T]) -> T:
-        """Return what was made under this name in this session, made now if it is the first time; it goes with the session."""
+        """Return what was made under this name in this session, made now if it is the first time; it goes with the session.
+
+        Raises:
+            SignedOut: The session has ended.
+        """
         with self._lock:
-            if name not in self._kept:
-                self._kept[name] = make()
-            kept: T = self._kept[name]
+            if self._ended:
+                raise SignedOut(*_ENDED)
+            everything = self._kept
+            if name not in everything:
+                everything[name] = make()
+            kept: T = everything[name]
             return kept
+
+    def let_go(self) -> None:
+        """Drop what is kept: connections would stay open for as long as the app runs, for they hold this session too."""
+        self._kept = {}
 
     def doubt(self) -> None:
         """Say that the store refused the token: it is renewed before the next use, at most once a minute."""
@@ -287,6 +298,7 @@ class Sessions:
                 self._in_use.pop(name, None)
                 self._noted.pop(name, None)
                 self._files.remove(name)
+            session.let_go()
 
         session.on_change, session.on_end = write, forget
         self._by_name[name] = session
@@ -299,6 +311,7 @@ class Sessions:
             if now - session.used_at > MEMORY_SECONDS:
                 del self._in_use[name]
                 self._noted.pop(name, None)
+                session.let_go()
 
     def _note_use(self, name: str, session: SignedIn) -> None:
         """Remember the time of use, on disk only now and then."""

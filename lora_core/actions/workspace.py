@@ -10,6 +10,7 @@ from lora_core.store.base import (
     JobHandout,
     JobStore,
     MetricStore,
+    NotificationRouteStore,
     NotificationStore,
     OperatorStore,
     RunnerRegistry,
@@ -35,6 +36,7 @@ class Workspace:
     tasks: TaskStore
     notifications: NotificationStore
     runners: RunnerStore
+    routes: NotificationRouteStore | None = None
     registry: RunnerRegistry | None = None
     handout: JobHandout | None = None
     operator: OperatorStore | None = None

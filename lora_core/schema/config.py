@@ -197,7 +197,7 @@ class OptimisationConfig(Frozen):
     retry_smaller: bool = Field(
         True,
         title="Halve when out of memory",
-        description="Where memory runs out, try once more with half the micro-batch and double accumulation: the same batch, slower.",
+        description="Where memory runs out, try once more with half the micro-batch and double accumulation: same batch, slower.",
     )
     seed: int = Field(
         42, ge=0, le=2**31 - 1, title="Seed", description="Makes split, order and dropout repeatable."

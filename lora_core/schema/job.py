@@ -9,6 +9,9 @@ from pydantic import Field
 from lora_core.schema.base import Frozen
 from lora_core.schema.config import TrainingConfig
 
+MIN_PRIORITY, MAX_PRIORITY = -100, 100
+"""Bounds of a priority; within one, jobs start in the order in which they were submitted."""
+
 
 class JobStatus(StrEnum):
     """Where a job stands; `lora_core.lifecycle` has the transitions."""
@@ -41,6 +44,26 @@ class Outcome(StrEnum):
     LOST = "lost"
 
 
+class WaitReason(StrEnum):
+    """Why a queued job has not started."""
+
+    NOT_BEFORE = "not_before"
+    NO_RUNNER = "no_runner"
+    TOO_SMALL = "too_small"
+    BUSY = "busy"
+    NEXT = "next"
+
+
+class QueuePlace(Frozen):
+    """Where a queued job stands."""
+
+    position: int = Field(
+        ge=0, description="Queued jobs that the runners which can take it will take before it."
+    )
+    reason: WaitReason
+    until: datetime | None = Field(None, description="Its earliest start, where it waits for that.")
+
+
 class Requirements(Frozen):
     """What a machine must have to claim the job."""
 
@@ -62,6 +85,14 @@ class Job(Frozen):
     target: str = "local"
     requirements: Requirements = Field(default_factory=Requirements)
     priority: int = 0
+    not_before: datetime | None = Field(None, description="No runner takes it earlier.")
+    resume_from: str | None = Field(
+        None, description="Chosen checkpoint to go on from, until a newer one is stored."
+    )
+    parent_job_id: str | None = None
+    parent_artifact_id: str | None = Field(
+        None, description="Checkpoint of the parent job from which the first attempt starts."
+    )
     status: JobStatus = JobStatus.QUEUED
     status_reason: str = ""
     requested_action: RequestedAction | None = None
@@ -86,6 +117,7 @@ class Job(Frozen):
     ended_at: datetime | None = None
     updated_at: datetime
     heartbeat_at: datetime | None = None
+    archived_at: datetime | None = None
 
 
 class Attempt(Frozen):
@@ -118,11 +150,15 @@ class JobEvent(Frozen):
 
 
 class JobFilter(Frozen):
-    """Which jobs a list shows. Empty fields do not filter."""
+    """Which jobs a list shows. Empty fields do not filter.
+
+    `archived`: False leaves archived jobs out, True shows them alone, None shows all.
+    """
 
     search: str = ""
     statuses: tuple[JobStatus, ...] = ()
     dataset_id: str | None = None
+    archived: bool | None = False
 
 
 class EndOfAttempt(Frozen):

@@ -11,6 +11,9 @@ from lora_core.schema.base import Frozen
 from lora_core.schema.dataset import Dataset
 from lora_core.schema.job import Job, RequestedAction
 
+ONLINE_SECONDS = 30
+"""A runner or trainer not heard of for this long counts as offline or disconnected."""
+
 
 class RunnerInfo(Frozen):
     """A background process that claims jobs, as it describes itself."""

@@ -6,15 +6,31 @@ Every method may raise `Unavailable`; writes are durable when the call returns.
 """
 
 from collections.abc import Iterator, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
 from lora_core.schema.artifact import Artifact, ArtifactKind
 from lora_core.schema.base import Page
 from lora_core.schema.dataset import Dataset
-from lora_core.schema.job import Attempt, EndOfAttempt, Job, JobEvent, JobFilter, JobStatus, RequestedAction
+from lora_core.schema.job import (
+    Attempt,
+    EndOfAttempt,
+    Job,
+    JobEvent,
+    JobFilter,
+    JobStatus,
+    QueuePlace,
+    RequestedAction,
+)
 from lora_core.schema.metrics import LogLine, MetricKind, MetricPoint, Series
-from lora_core.schema.notification import Notification
+from lora_core.schema.notification import (
+    Delivery,
+    DeliveryState,
+    Notification,
+    NotificationKind,
+    NotificationRoute,
+)
 from lora_core.schema.people import Invitation, PersonTotals, Quota
 from lora_core.schema.run import RunEvent
 from lora_core.schema.runner import Claim, Directive, RunnerInfo, RunnerRegistration, RunnerScope, Task
@@ -63,7 +79,14 @@ class JobStore(Protocol):
     """Jobs of one person. Every transition is checked against `lora_core.lifecycle` and leaves a JobEvent."""
 
     def submit(self, job: Job) -> Job:
-        """Insert a queued job. Repeating the same id returns the stored job."""
+        """Insert a queued job. Repeating the same id returns the stored job.
+
+        With `parent_artifact_id` it starts from that checkpoint of another job of this person, which is pinned.
+
+        Raises:
+            NotFound: No such data set or checkpoint of this person.
+            NotAllowed: What it is to start from is no checkpoint.
+        """
 
     def get(self, job_id: str) -> Job:
         """Return one job.
@@ -76,7 +99,7 @@ class JobStore(Protocol):
         """Return jobs, newest first."""
 
     def counts(self) -> dict[JobStatus, int]:
-        """Return how many jobs are in each state (states without jobs are left out)."""
+        """Return how many jobs are in each state; archived jobs, and states without jobs, are left out."""
 
     def request(self, job_id: str, action: RequestedAction, *, reason: str = "") -> Job:
         """Ask the runner that holds the job to do something.
@@ -85,15 +108,43 @@ class JobStore(Protocol):
             NotAllowed: The job is not in a state in which that can be asked (it ended first, say).
         """
 
-    def move(self, job_id: str, to: JobStatus, *, reason: str = "") -> Job:
+    def move(self, job_id: str, to: JobStatus, *, reason: str = "", checkpoint_id: str | None = None) -> Job:
         """Make a transition that needs no runner: queued -> paused or cancelled, paused/failed/cancelled -> queued or cancelled.
+
+        Args:
+            checkpoint_id: On the way to queued: go on from this checkpoint of the job and not from its newest.
 
         Raises:
             NotAllowed: The table has no such transition, or a runner owns the job.
+            NotFound: The job has no such checkpoint.
         """
 
     def rename(self, job_id: str, name: str) -> Job:
         """Give the job another name."""
+
+    def prioritise(self, job_id: str, priority: int) -> Job:
+        """Let a queued or paused job start before those of lower priority (-100 to 100).
+
+        Raises:
+            NotAllowed: It has started or ended, or there is no such priority.
+        """
+
+    def start_after(self, job_id: str, moment: datetime | None) -> Job:
+        """Let no runner take a queued or paused job before this time; None lets it start at once.
+
+        Raises:
+            NotAllowed: It has started or ended, or the time is out of reach.
+        """
+
+    def archive(self, job_id: str, *, archived: bool) -> Job:
+        """Put an ended job away (lists leave it out), or take it back. A job that is queued again comes back by itself.
+
+        Raises:
+            NotAllowed: The job is live or paused.
+        """
+
+    def queue_place(self, job_id: str) -> QueuePlace | None:
+        """Return where a queued job stands and why it has not started; None for a job that is not queued."""
 
     def delete(self, job_id: str) -> None:
         """Remove an ended job with its points, logs, attempts and artifact rows; the caller removes the files first.
@@ -245,6 +296,39 @@ class NotificationStore(Protocol):
         """Mark some, or all, as read."""
 
 
+class NotificationRouteStore(Protocol):
+    """Ways to reach a person outside the studio. An address goes in encrypted and never comes back to people."""
+
+    def add(self, route: NotificationRoute, *, ciphertext: str, key_id: str) -> None:
+        """Insert a route. Repeating the same row changes nothing.
+
+        Raises:
+            NotAllowed: The person has 20 routes already.
+            Conflict: The id exists with other content.
+        """
+
+    def list(self) -> Sequence[NotificationRoute]:
+        """Return the routes with what became of their newest messages, oldest first (at most 20)."""
+
+    def set_events(self, route_id: str, events: Sequence[NotificationKind]) -> None:
+        """Choose what is told over a route.
+
+        Raises:
+            NotFound: No such route of this person.
+        """
+
+    def remove(self, route_id: str) -> None:
+        """Remove a route; what was not sent yet is not sent. A missing one is no error."""
+
+    def test(self, route_id: str, notification_id: str) -> None:
+        """Ask a runner to send a message of kind `test` over this route; repeating the same id changes nothing.
+
+        Raises:
+            NotFound: No such route of this person.
+            NotAllowed: Several are waiting already.
+        """
+
+
 class RunnerStore(Protocol):
     """Which runners a person can count on."""
 
@@ -342,7 +426,9 @@ class RunnerPort(Protocol):
     def claim(self, runner: RunnerInfo, *, lease_seconds: float) -> Claim | None:
         """Take the first queued job this machine can run: highest priority, then oldest. Exactly one runner gets it.
 
-        Jobs whose lease ran out are first given back to the queue (their attempt ends as lost).
+        Jobs whose lease ran out are first given back to the queue (their attempt ends as lost). Jobs are passed over
+        until their earliest start. The claim's checkpoint is the one that was chosen, else the job's newest, else that of
+        the job it was forked from.
         """
 
     def take_up(self, claim: Claim) -> None:
@@ -378,7 +464,7 @@ class RunnerPort(Protocol):
         """
 
     def open_artifact(self, job_id: str, attempt: int, artifact_id: str, file_name: str) -> BinaryIO:
-        """Open one file of one of the job's artifacts by stream."""
+        """Open one file of one of the job's artifacts, or of the checkpoint it was forked from, by stream."""
 
     def put_artifact(self, attempt: int, artifact: Artifact, folder: Path) -> Artifact:
         """Store the files of `folder` as an artifact of the job (write-once); returns it with hashes and sizes.
@@ -419,3 +505,33 @@ class TaskPort(Protocol):
 
     def save_task_dataset(self, task_id: str, dataset: Dataset, content: Path | None = None) -> Dataset:
         """Write back what the task found; with `content`, store it as the file of a new data set version."""
+
+
+class DispatchPort(Protocol):
+    """A dispatcher's side of notification routes: each message goes to one dispatcher, which sends it at most once.
+
+    A claim whose end is not reported within its lease becomes `unknown` and is never handed out again, so a crash
+    between sending and reporting cannot send twice.
+    """
+
+    def claim_delivery(
+        self, claim_id: str, key_ids: Sequence[str], *, lease_seconds: float
+    ) -> Delivery | None:
+        """Take the oldest message that a route wants and that nobody has taken (those of the last day).
+
+        Args:
+            claim_id: UUID made by the caller; the same one again returns the same message, if it is still open.
+            key_ids: Keys this dispatcher has; routes encrypted with others are left to those that can read them.
+        """
+
+    def end_delivery(
+        self, delivery: Delivery, state: DeliveryState, *, error: str = "", wait_seconds: float = 0.0
+    ) -> None:
+        """Report what became of a message. Repeating the same report changes nothing.
+
+        Args:
+            state: `sent`, `failed`, `unknown`, or `waiting` to try again after `wait_seconds`: only if nothing was sent.
+
+        Raises:
+            Conflict: The claim does not hold it (any more).
+        """

@@ -30,6 +30,7 @@ DOWNLOADS: dict[str, Download] = {
     "artifact": results.download_artifact,
     "metrics": results.download_metrics,
     "logs": results.download_logs,
+    "events": results.download_events,
 }
 
 
@@ -56,7 +57,7 @@ async def upload_dataset(request: Request) -> Response:
 def _receiver(request: Request) -> tuple[Workspace, int]:
     """Return who uploads, and the most bytes that are taken."""
     workspace = open_workspace(request.headers)
-    return workspace, min(workspace.settings.max_upload_bytes, workspace.blobs.max_object_bytes)
+    return workspace, datasets.max_upload_bytes(workspace)
 
 
 async def _store(workspace: Workspace, file_name: str, body: AsyncIterator[bytes], limit: int) -> Dataset:
@@ -87,9 +88,13 @@ def refuse_long(size: int, limit: int) -> None:
     """
     if size > limit:
         raise TooLarge(
-            f"The file is larger than {limit / 2**30:.3g} GiB.",
-            "Split it, compress it (.gz or .zst), or raise LORA_STUDIO_MAX_UPLOAD_BYTES.",
+            f"The file is larger than the {_size(limit)} this studio takes.",
+            "Split it, or compress it (.gz or .zst). Its owner may raise the limit.",
         )
+
+
+def _size(count: int) -> str:
+    return f"{count / 2**30:.3g} GiB" if count >= 2**30 else f"{count / 2**20:.3g} MiB"
 
 
 async def _drain(body: AsyncIterator[bytes]) -> None:
@@ -102,7 +107,7 @@ async def _drain(body: AsyncIterator[bytes]) -> None:
 
 
 async def download(request: Request) -> Response:
-    """GET /api/download/KIND/ID: stream a data set, its issues, an artifact, or a job's metrics or logs."""
+    """GET /api/download/KIND/ID: stream a data set, its issues, an artifact, or a job's metrics, logs or audit trail."""
     action = DOWNLOADS.get(request.path_params["kind"])
     if action is None:
         return error_response(NotFound("There is no such download."))

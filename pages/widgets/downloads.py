@@ -8,7 +8,7 @@ import streamlit as st
 
 HERE = Path(__file__).parent
 
-Kind = Literal["dataset", "issues", "artifact", "metrics", "logs"]
+Kind = Literal["dataset", "issues", "artifact", "metrics", "logs", "events"]
 
 _link = st.components.v2.component(
     "lora_studio_download",
@@ -23,7 +23,7 @@ _link = st.components.v2.component(
 
 
 def link(label: str, kind: Kind, subject_id: str, *, key: str, primary: bool = False) -> None:
-    """Draw a button-like link that downloads a data set, its issues, an artifact, or a job's metrics or logs.
+    """Draw a button-like link that downloads a data set, its issues, an artifact, or a job's metrics, logs or audit trail.
 
     Args:
         subject_id: Id of the data set, the artifact or the job; checked by the route.

@@ -78,7 +78,10 @@ def draw_history(workspace: Workspace, job: Job) -> None:
         st.dataframe(pd.DataFrame(attempts), hide_index=True, key="attempts")
     else:
         st.caption("No runner has taken this job yet.")
-    st.subheader("Audit trail", anchor=False)
+    with st.container(horizontal=True, vertical_alignment="center", key="audit"):
+        st.subheader("Audit trail", anchor=False, width="content")
+        st.space("stretch")
+        downloads.link("Audit trail (CSV)", "events", job.id, key="events_csv")
     events = [
         {
             "When": local_time(event.at),

@@ -119,6 +119,11 @@ def forget(*keys: str) -> None:
         st.session_state.pop(key, None)
 
 
+def chosen(key: str, kind: type[T]) -> list[T]:
+    """Return what a widget of several choices holds now; for callbacks, which run before the widget is drawn."""
+    return [value for value in st.session_state.get(key) or () if isinstance(value, kind)]
+
+
 def prefill(key: str, value: object) -> None:
     """Give a widget its first value this way where its default is to be empty: only then can a person clear it again."""
     if key not in st.session_state:

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import streamlit as st
 
+from lora_core.actions.datasets import max_upload_bytes
 from pages.widgets import session
 
 HERE = Path(__file__).parent
@@ -22,7 +23,8 @@ def upload(*, key: str) -> str | None:
     Returns:
         Id of the data set that has just been uploaded, in the one run after it; else None.
     """
-    limit = session.workspace().settings.max_upload_bytes
-    result = _uploader(key=key, data={"max_bytes": limit}, on_uploaded_change=lambda: None)
+    result = _uploader(
+        key=key, data={"max_bytes": max_upload_bytes(session.workspace())}, on_uploaded_change=lambda: None
+    )
     uploaded = result.uploaded
     return uploaded["id"] if isinstance(uploaded, dict) and isinstance(uploaded.get("id"), str) else None

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any
 
 from lora_core.datasets.prepare import prepare
 from lora_core.datasets.tokenise import TokenisedRow
@@ -14,7 +13,7 @@ from lora_core.datasets.tokenizer import ChatTokenizer
 from lora_core.errors import ConfigError, ModelError, NotAllowed
 from lora_core.monitor.alerts import Alert, AlertWatch
 from lora_core.schema.base import utc_now
-from lora_core.schema.config import TrainingConfig
+from lora_core.schema.continuing import broken_by
 from lora_core.schema.run import ExitCode, RunSpec
 from runner.run_folder import RunFolder
 from runner.train import saving

@@ -22,7 +22,7 @@ create table public.datasets (
     storage_bucket text not null,
     storage_path text not null check (length(storage_path) <= 1000),
     bytes bigint not null check (bytes >= 0),
-    sha256 text not null default '' check (length(sha256) <= 64),
+    sha256 text not null default '' check (length(sha256) <= 64 and sha256 ~ '^[0-9a-f]*$'),
     rows bigint not null default 0 check (rows >= 0),
     status text not null default 'uploaded'
         check (status in ('uploaded', 'checking', 'ready', 'needs_mapping', 'has_errors', 'unreadable')),
@@ -30,7 +30,8 @@ create table public.datasets (
     mapping jsonb not null default '{}' check (length(mapping::text) <= 10000),
     report jsonb check (length(report::text) <= 2000000),
     parent_id uuid,
-    created_at timestamptz not null default now(),
+    -- People write this themselves and other people's machines read it: it has to be a time that every client can read.
+    created_at timestamptz not null default now() check (created_at between '1970-01-01Z' and '9000-01-01Z'),
     -- What a job may read follows from this path, so it never leads into somebody else's folder.
     check (storage_bucket in ('lora-datasets', 'training-files')),
     check (starts_with(storage_path, user_id::text || '/') and storage_path !~ '(^|/)\.{1,2}(/|$)')
@@ -58,8 +59,8 @@ create table public.training_jobs (
     config jsonb not null,
     target text not null default 'local' check (length(target) <= 100),
     gpus integer not null default 0 check (gpus between 0 and 64),
-    gpu_memory_gb double precision not null default 0 check (gpu_memory_gb >= 0),
-    priority integer not null default 0,
+    gpu_memory_gb double precision not null default 0 check (gpu_memory_gb between 0 and 1e6),
+    priority integer not null default 0 check (priority between -100 and 100),
     status text not null default 'queued'
         check (status in ('queued', 'initializing', 'running', 'paused', 'failed', 'cancelled', 'completed')),
     status_reason text not null default '',
@@ -83,7 +84,7 @@ create table public.training_jobs (
     attempt integer not null default 0,
     lost_attempts integer not null default 0,
     imported boolean not null default false,
-    created_at timestamptz not null default now(),
+    created_at timestamptz not null default now() check (created_at between '1970-01-01Z' and '9000-01-01Z'),
     started_at timestamptz,
     ended_at timestamptz,
     updated_at timestamptz not null default now(),
@@ -93,6 +94,9 @@ create index training_jobs_newest on public.training_jobs (user_id, created_at d
 create index training_jobs_by_status on public.training_jobs (user_id, status, created_at desc, id desc);
 create index training_jobs_by_dataset on public.training_jobs (user_id, dataset_id, created_at desc, id desc);
 create index training_jobs_queue on public.training_jobs (priority desc, created_at, id) where status = 'queued';
+-- For a runner of one person, which must not walk past everybody else's jobs at each claim.
+create index training_jobs_queue_of_person on public.training_jobs (user_id, priority desc, created_at, id)
+    where status = 'queued';
 
 create table public.job_attempts (
     job_id uuid not null references public.training_jobs (id) on delete cascade,
@@ -261,7 +265,8 @@ create table public.notifications (
     title text not null,
     body text not null default '',
     created_at timestamptz not null default now(),
-    read_at timestamptz
+    read_at timestamptz,
+    imported boolean not null default false  -- history of elsewhere: shown, and sent to nobody
 );
 create index notifications_newest on public.notifications (user_id, created_at desc, id desc);
 create index notifications_unread on public.notifications (user_id) where read_at is null;
@@ -346,7 +351,7 @@ create table public.tasks (
     user_id uuid not null references auth.users (id) on delete cascade,
     kind text not null check (kind in ('check_dataset', 'measure_dataset', 'drop_bad_rows', 'fetch_model')),
     subject_id text not null check (length(subject_id) <= 300),
-    arguments jsonb not null default '{}',
+    arguments jsonb not null default '{}' check (jsonb_typeof(arguments) = 'object'),
     status text not null default 'waiting' check (status in ('waiting', 'running', 'done', 'failed')),
     progress double precision not null default 0,
     message text not null default '',
@@ -354,12 +359,14 @@ create table public.tasks (
     runner_id text,
     lease_until timestamptz,
     tries integer not null default 0,
-    created_at timestamptz not null default now(),
+    created_at timestamptz not null default now() check (created_at between '1970-01-01Z' and '9000-01-01Z'),
     updated_at timestamptz not null default now()
 );
 create unique index tasks_one_open on public.tasks (user_id, kind, subject_id) where status in ('waiting', 'running');
 create index tasks_of_subject on public.tasks (user_id, subject_id, created_at desc);
 create index tasks_open on public.tasks (status, created_at) where status in ('waiting', 'running');
+create index tasks_queue on public.tasks (created_at, id) where status in ('waiting', 'running');
+create index tasks_queue_of_person on public.tasks (user_id, created_at, id) where status in ('waiting', 'running');
 
 create table public.chat_turns (
     id uuid primary key,

@@ -239,10 +239,28 @@ create function private.spent_usd(p_user uuid) returns double precision
     where c.user_id = p_user and c.at >= private.month_start();
 $$;
 
-create function private.stored_bytes(p_user uuid) returns bigint
+-- What the rows of a person say. People write the size of a data set themselves, so this alone decides nothing.
+create function private.bytes_of_rows(p_user uuid) returns bigint
     language sql stable security definer set search_path = '' as $$
     select (coalesce((select sum(d.bytes) from public.datasets d where d.user_id = p_user), 0)
         + coalesce((select sum(a.bytes) from public.model_artifacts a where a.user_id = p_user), 0))::bigint;
+$$;
+
+-- What a person's files take, as Storage measured them, with a row or without. Names are compared byte by byte, which is what
+-- Storage's index on them serves; the sign after '/' is '0'.
+create function private.bytes_of_files(p_user uuid) returns bigint
+    language sql stable security definer set search_path = '' as $$
+    select coalesce(sum(
+        case when o.metadata ->> 'size' ~ '^[0-9]{1,15}$' then (o.metadata ->> 'size')::bigint end
+    ), 0)::bigint
+    from storage.objects o
+    where o.name ~>=~ (p_user::text || '/') and o.name ~<~ (p_user::text || '0')
+        and o.bucket_id in ('lora-datasets', 'training-files', 'model-artifacts');
+$$;
+
+create function private.stored_bytes(p_user uuid) returns bigint
+    language sql stable security definer set search_path = '' as $$
+    select greatest(private.bytes_of_rows(p_user), private.bytes_of_files(p_user));
 $$;
 
 create function private.in_gigabytes(p_bytes bigint) returns text
@@ -250,22 +268,26 @@ create function private.in_gigabytes(p_bytes bigint) returns text
     select case when p_bytes >= 100000000 then round(p_bytes / 1e9, 1) || ' GB' else round(p_bytes / 1e6, 1) || ' MB' end;
 $$;
 
--- Refuses what would go beyond the storage that the operator allows; the quota's row is held until the end.
+-- Refuses what would go beyond the storage that the operator allows; the quota's row is held until the end. A new row's file
+-- is in Storage already, or still to come, so what is added counts with the rows and not with the files.
 create function private.check_storage_quota(p_user uuid, p_more_bytes bigint) returns void
     language plpgsql security definer set search_path = '' as $$
 declare
     v_limit bigint;
-    v_used bigint;
+    v_rows bigint;
+    v_files bigint;
 begin
     select q.storage_bytes into v_limit from public.quotas q where q.user_id = p_user for update;
     if v_limit is null then
         return;
     end if;
-    v_used := private.stored_bytes(p_user);
-    if v_used + p_more_bytes > v_limit then
+    v_rows := private.bytes_of_rows(p_user);
+    v_files := private.bytes_of_files(p_user);
+    if greatest(v_rows + p_more_bytes, v_files) > v_limit then
         raise sqlstate 'PT422' using
             message = format(
-                'The storage limit is %s; %s are used.', private.in_gigabytes(v_limit), private.in_gigabytes(v_used)
+                'The storage limit is %s; %s are used.',
+                private.in_gigabytes(v_limit), private.in_gigabytes(greatest(v_rows, v_files))
             ),
             hint = 'Delete data sets or artifacts, or ask the operator for more storage.';
     end if;
@@ -328,7 +350,9 @@ create function private.check_dataset_room() returns trigger
 declare
     v_more bigint := new.bytes;
 begin
-    if tg_op = 'UPDATE' then
+    if new.user_id <> auth.uid() then
+        return new;  -- the policy refuses it, and nobody is told how much room somebody else has
+    elsif tg_op = 'UPDATE' then
         v_more := new.bytes - old.bytes;
     elsif exists (select from public.datasets d where d.id = new.id) then
         return new;  -- a repeated insert: the key refuses it
@@ -389,6 +413,21 @@ begin
     return v_name;
 end $$;
 
+-- Priorities order the queue of a machine; beyond these bounds nobody could get past anybody any more.
+create function private.priority_of(p_asked integer) returns integer
+    language sql immutable set search_path = '' as $$
+    select least(greatest(coalesce(p_asked, 0), -100), 100);
+$$;
+
+-- Refuses a time that a client in Python cannot read: a job waits in one queue with everybody's, and must not stop a machine.
+create function private.check_made_at(p_moment timestamptz) returns void
+    language plpgsql immutable set search_path = '' as $$
+begin
+    if p_moment not between '1970-01-01Z' and '9000-01-01Z' then
+        raise sqlstate 'PT422' using message = 'It was made at a time that does not exist.';
+    end if;
+end $$;
+
 -- Inserts a queued job; the same id again gives the stored one.
 create function public.submit_job(p_job jsonb) returns jsonb
     language plpgsql security definer set search_path = '' as $$
@@ -414,9 +453,10 @@ begin
             raise sqlstate 'PT422' using message = 'A job has a config.';
         end if;
         perform private.check_text(v_asked.config::text, 'The config', 0, 100000);
-        if coalesce(v_asked.gpus, 0) not between 0 and 64 or coalesce(v_asked.gpu_memory_gb, 0) < 0 then
+        if coalesce(v_asked.gpus, 0) not between 0 and 64 or coalesce(v_asked.gpu_memory_gb, 0) not between 0 and 1e6 then
             raise sqlstate 'PT422' using message = 'A job needs 0 to 64 GPUs, and no less than 0 GB of memory on each.';
         end if;
+        perform private.check_made_at(v_asked.created_at);
         v_dataset_name := private.own_dataset_name(v_asked.dataset_id);
         if v_asked.validation_dataset_id is not null then
             perform private.own_dataset_name(v_asked.validation_dataset_id);
@@ -429,7 +469,7 @@ begin
             v_asked.id, v_person, v_asked.name, v_asked.dataset_id,
             coalesce(nullif(v_asked.dataset_name, ''), v_dataset_name), v_asked.validation_dataset_id, v_asked.config,
             coalesce(v_asked.target, 'local'), coalesce(v_asked.gpus, 0), coalesce(v_asked.gpu_memory_gb, 0),
-            coalesce(v_asked.priority, 0), greatest(coalesce(v_asked.total_steps, 0), 0),
+            private.priority_of(v_asked.priority), greatest(coalesce(v_asked.total_steps, 0), 0),
             coalesce(v_asked.created_at, now())
         )
         on conflict (id) do nothing
@@ -502,6 +542,11 @@ begin
     update public.training_jobs j set requested_action = p_action, request_id = p_request_id, updated_at = now()
     where j.id = p_job
     returning j.* into strict v_job;
+    if p_action = 'cancel' then
+        -- The token of a pod is not revoked with any runner: a pod that does not obey within the hour loses it.
+        update private.job_tokens t set expires_at = least(t.expires_at, now() + interval '1 hour')
+        where t.job_id = p_job and t.attempt = v_job.attempt and t.registration_id is null;
+    end if;
     perform private.record_event(v_job, v_job.user_id::text, 'requested ' || p_action, null, p_reason);
     return to_jsonb(v_job);
 end $$;
@@ -638,6 +683,10 @@ begin
     perform private.check_text(v_asked.kind, 'The kind of the task', 1, 60);
     perform private.check_text(v_asked.subject_id, 'What the task is about', 1, 300);
     perform private.check_text(coalesce(v_asked.arguments, '{}')::text, 'The task''s arguments', 2, 20000);
+    if jsonb_typeof(v_asked.arguments) <> 'object' then
+        raise sqlstate 'PT422' using message = 'The task''s arguments are a document.';
+    end if;
+    perform private.check_made_at(v_asked.created_at);
     for _ in 1 .. 5 loop  -- the open task in the way may end just now
         insert into public.tasks (id, user_id, kind, subject_id, arguments, created_at)
         values (

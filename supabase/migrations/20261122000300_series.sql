@@ -183,6 +183,9 @@ declare
     v_kept bigint[];
     v_columns jsonb := '{}';
 begin
+    if cardinality(p_columns) > 32 then
+        raise sqlstate 'PT422' using message = 'A chart reads at most 32 columns at once.';
+    end if;
     select coalesce(u.name, 'null') into v_unknown from unnest(p_columns) u (name)
     where u.name is null or u.name <> all (private.metric_columns()) limit 1;
     if not found and p_x in ('step', 'epoch', 'tokens_seen', 'elapsed_seconds', 'recorded_at') is not true then
@@ -190,8 +193,6 @@ begin
     end if;
     if v_unknown is not null then
         raise sqlstate 'PT404' using message = format('There is no metric called %s.', left(v_unknown, 60));
-    elsif cardinality(p_columns) > 32 then
-        raise sqlstate 'PT422' using message = 'A chart reads at most 32 columns at once.';
     elsif p_kind in ('train', 'eval', 'system') is not true then
         raise sqlstate 'PT404' using message = format('There are no points of the kind %s.', left(p_kind, 60));
     elsif not (v_smoothing >= 0 and v_smoothing < 1) then

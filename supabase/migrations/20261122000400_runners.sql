@@ -292,9 +292,10 @@ begin
 end $$;
 
 -- Where the queue is for a runner: the first job that it may take and can run. Locks its row; locked ones are passed over.
+-- Planned for the values at hand: a plan for any scope walks past everybody else's jobs.
 create function private.first_in_queue(p_registration public.runner_registrations, p_runner public.runners)
     returns public.training_jobs
-    language plpgsql security definer set search_path = '' as $$
+    language plpgsql security definer set search_path = '' set plan_cache_mode = 'force_custom_plan' as $$
 declare
     v_job public.training_jobs;
 begin

@@ -44,11 +44,12 @@ begin
 end $$;
 
 -- Takes the oldest waiting task of those that the runner may do, or one whose lease ran out. The caller made the task
--- token; the same call again answers the same claim.
+-- token; the same call again answers the same claim. Planned for the values at hand: a plan for any scope walks past
+-- everybody else's tasks.
 create function public.task_claim(
     p_token text, p_runner jsonb, p_lease_seconds double precision, p_task_token_sha256 text
 ) returns jsonb
-    language plpgsql security definer set search_path = '' as $$
+    language plpgsql security definer set search_path = '' set plan_cache_mode = 'force_custom_plan' as $$
 declare
     v_registration public.runner_registrations := private.registration_of(p_token);
     v_runner public.runners := private.read_runner(p_runner, v_registration);

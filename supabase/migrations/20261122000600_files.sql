@@ -99,8 +99,21 @@ create function file_access.has_owner(p_key text) returns boolean
     );
 $$;
 
+-- Whether the person who asks may store more. A file that goes beyond the limit is still taken, and its row then refused in
+-- words; after that, and of files without a row, no more are taken.
+create function file_access.has_room() returns boolean
+    language sql stable security definer set search_path = '' as $$
+    select not exists (
+        select from public.quotas q
+        where q.user_id = auth.uid() and q.storage_bytes < private.bytes_of_files(q.user_id)
+    );
+$$;
+
 revoke all on all functions in schema file_access from public, anon, authenticated;
 grant execute on all functions in schema file_access to anon;
+-- A policy finds its function without the right to look into the schema.
+revoke all on function file_access.has_room() from anon;
+grant execute on function file_access.has_room() to authenticated;
 
 -- Part 3: policies ---------------------------------------------------------------------------------------------------
 
@@ -111,8 +124,11 @@ create policy "Studio: people have their own folder" on storage.objects for all 
     )
     with check (
         bucket_id in ('lora-datasets', 'training-files', 'model-artifacts')
-        and (storage.foldername(name))[1] = (select auth.uid())::text
+        and (storage.foldername(name))[1] = (select auth.uid())::text and name !~ '(^|/)\.{0,2}(/|$)'
     );
+
+create policy "Studio: people store no more than they may" on storage.objects as restrictive for insert to authenticated
+    with check (bucket_id not in ('lora-datasets', 'training-files', 'model-artifacts') or (select file_access.has_room()));
 
 create policy "Studio: a token reads" on storage.objects for select to anon
     using (

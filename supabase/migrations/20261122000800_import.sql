@@ -39,7 +39,7 @@ create function private.is_past(variadic p_moments timestamptz[]) returns boolea
     language sql stable set search_path = '' as $$
     select not exists (
         select from unnest(p_moments) as given (moment)
-        where not isfinite(given.moment) or given.moment > now() + interval '1 day'
+        where not isfinite(given.moment) or given.moment > now() + interval '1 day' or given.moment < '1970-01-01Z'
     );
 $$;
 
@@ -139,7 +139,7 @@ begin
     perform private.check_text(v_job.config::text, 'The config', 0, 100000);
     perform private.check_text(coalesce(v_job.status_reason, ''), 'The reason', 0, 16000);
     perform private.check_text(coalesce(v_job.error, ''), 'The error', 0, 16000);
-    if coalesce(v_job.gpus, 0) not between 0 and 64 or coalesce(v_job.gpu_memory_gb, 0) < 0 then
+    if coalesce(v_job.gpus, 0) not between 0 and 64 or coalesce(v_job.gpu_memory_gb, 0) not between 0 and 1e6 then
         raise sqlstate 'PT422' using message = 'A job needs 0 to 64 GPUs, and no less than 0 GB of memory on each.';
     elsif coalesce(v_job.progress, 0) not between 0 and 1 then
         raise sqlstate 'PT422' using message = 'Progress is between 0 and 1.';
@@ -167,7 +167,7 @@ begin
     ) values (
         v_asked.id, v_person, v_asked.name, v_asked.dataset_id, coalesce(v_asked.dataset_name, ''),
         v_asked.validation_dataset_id, v_asked.config, coalesce(v_asked.target, 'local'), coalesce(v_asked.gpus, 0),
-        coalesce(v_asked.gpu_memory_gb, 0), coalesce(v_asked.priority, 0), true, v_asked.created_at
+        coalesce(v_asked.gpu_memory_gb, 0), private.priority_of(v_asked.priority), true, v_asked.created_at
     )
     on conflict (id) do nothing
     returning * into v_job;
@@ -410,8 +410,8 @@ begin
     ) then
         raise sqlstate 'PT409' using message = 'There is another job with this id.';
     end if;
-    insert into public.notifications (id, user_id, job_id, kind, title, body, created_at, read_at)
-    select n.id, v_person, n.job_id, n.kind, n.title, coalesce(n.body, ''), n.created_at, n.read_at
+    insert into public.notifications (id, user_id, job_id, kind, title, body, created_at, read_at, imported)
+    select n.id, v_person, n.job_id, n.kind, n.title, coalesce(n.body, ''), n.created_at, n.read_at, true
     from jsonb_populate_recordset(null::public.notifications, p_rows) n
     on conflict (id) do nothing;
     if exists (
@@ -470,7 +470,7 @@ begin
         target = coalesce(v_wanted.target, 'local'),
         gpus = coalesce(v_wanted.gpus, 0),
         gpu_memory_gb = coalesce(v_wanted.gpu_memory_gb, 0),
-        priority = coalesce(v_wanted.priority, 0),
+        priority = private.priority_of(v_wanted.priority),
         status_reason = coalesce(v_wanted.status_reason, ''),
         progress = coalesce(v_wanted.progress, 0),
         current_step = coalesce(v_wanted.current_step, 0),

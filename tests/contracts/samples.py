@@ -19,6 +19,7 @@ from lora_core.store.base import (
     DatasetStore,
     JobStore,
     MetricStore,
+    NotificationRouteStore,
     NotificationStore,
     RunnerPort,
     RunnerStore,
@@ -51,6 +52,8 @@ class UserStore(Protocol):
     def tasks(self) -> TaskStore: ...
     @property
     def notifications(self) -> NotificationStore: ...
+    @property
+    def routes(self) -> NotificationRouteStore: ...
     @property
     def runners(self) -> RunnerStore: ...
 

@@ -10,8 +10,8 @@ from lora_core.schema.base import new_id
 from lora_core.schema.runner import RunnerScope
 from lora_core.secrets import Secret, TokenKind, new_token, token_sha256
 from lora_core.settings import Settings
-from lora_core.store.base import RunnerPort, TaskPort
-from lora_core.store.supabase.runner_ports import open_runner_ports
+from lora_core.store.base import DispatchPort, RunnerPort, TaskPort
+from lora_core.store.supabase.runner_ports import open_dispatch_port, open_runner_ports
 from lora_core.store.supabase.store import SupabaseUserStore, open_user_store
 
 
@@ -52,16 +52,23 @@ class Team:
 
     def ports(self, token: Secret) -> tuple[RunnerPort, TaskPort]:
         """Return the ports of a machine with this token."""
-        runner_port, task_port = open_runner_ports(
-            Settings(
-                home=self._folder / "runner",
-                supabase_url=self._url,
-                supabase_key=self._key,
-                runner_token=SecretStr(token.reveal()),
-            )
-        )
+        runner_port, task_port = open_runner_ports(self._settings(token))
         self._open.callback(runner_port.close)
         return runner_port, task_port
+
+    def dispatch_port(self, token: Secret) -> DispatchPort:
+        """Return what a machine with this token may do with notification routes."""
+        port, close = open_dispatch_port(self._settings(token))
+        self._open.callback(close)
+        return port
+
+    def _settings(self, token: Secret) -> Settings:
+        return Settings(
+            home=self._folder / "runner",
+            supabase_url=self._url,
+            supabase_key=self._key,
+            runner_token=SecretStr(token.reveal()),
+        )
 
     def close(self) -> None:
         """Close all connections."""

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from lora_core.settings import Settings
-from lora_core.store.base import RunnerPort, TaskPort
+from lora_core.store.base import DispatchPort, RunnerPort, TaskPort
 from lora_core.store.local import LocalStore
 from tests.contracts import store_contract as contract
 from tests.contracts.samples import START, UserStore
@@ -60,6 +60,9 @@ class TestDatasets(Local, contract.DatasetStoreContract): ...
 class TestJobs(Local, contract.JobStoreContract): ...
 
 
+class TestQueue(Local, contract.QueueContract): ...
+
+
 class TestMetrics(Local, contract.MetricStoreContract): ...
 
 
@@ -73,6 +76,12 @@ class TestTasks(Local, contract.TaskStoreContract): ...
 
 
 class TestNotifications(Local, contract.NotificationStoreContract): ...
+
+
+class TestRoutes(Local, contract.RouteContract):
+    @pytest.fixture
+    def dispatch(self, local: LocalStore) -> DispatchPort:
+        return local.dispatch_port()
 
 
 class TestClaims(Local, contract.ClaimContract): ...

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from lora_core.store.base import RunnerPort, TaskPort
+from lora_core.store.base import DispatchPort, RunnerPort, TaskPort
 from tests.contracts import store_contract as contract
 from tests.contracts.samples import ANNE, BEN, CLEO, UserStore
 from tests.contracts.team import Team
@@ -52,6 +52,9 @@ class TestDatasets(Supabase, contract.DatasetStoreContract): ...
 class TestJobs(Supabase, contract.JobStoreContract): ...
 
 
+class TestQueue(Supabase, contract.QueueContract): ...
+
+
 class TestMetrics(Supabase, contract.MetricStoreContract): ...
 
 
@@ -65,6 +68,12 @@ class TestTasks(Supabase, contract.TaskStoreContract): ...
 
 
 class TestNotifications(Supabase, contract.NotificationStoreContract): ...
+
+
+class TestRoutes(Supabase, contract.RouteContract):
+    @pytest.fixture
+    def dispatch(self, team: Team) -> DispatchPort:
+        return team.dispatch_port(team.register(ANNE)[1])
 
 
 class TestClaims(Supabase, contract.ClaimContract): ...

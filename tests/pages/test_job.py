@@ -9,7 +9,7 @@ from lora_core.schema.base import new_id
 from lora_core.schema.job import Job, JobStatus, Outcome, RequestedAction
 from lora_core.studio import Studio
 from tests.pages.conftest import OpenPage
-from tests.pages.seeding import Run, queued_job, seed_every_state
+from tests.pages.seeding import Run, queued_job, runner, seed_every_state
 from tests.pages.words import words
 
 
@@ -155,6 +155,64 @@ def test_an_ended_job_is_deleted_after_asking(
     assert jobs.get_job(workspace, job.id)
     page.button(key="confirm_delete").click().run()
     assert not jobs.list_jobs(workspace).items
+
+
+def test_a_queued_job_is_held_and_says_where_it_stands(open_page: OpenPage, studio: Studio) -> None:
+    job = queued_job(studio)
+    studio.runner_port().announce(runner().model_copy(update={"state": "busy"}))
+    page = open_page("job", id=job.id)
+    assert "Number 1 in the queue\\: all runners that can take it are busy" in words(page)
+    page.button(key="hold").click().run()
+    assert jobs.get_job(studio.workspace(), job.id).status is JobStatus.PAUSED
+    assert "Held" in page.toast[0].value
+
+
+def test_the_place_in_the_queue_is_changed(open_page: OpenPage, studio: Studio, workspace: Workspace) -> None:
+    job = queued_job(studio)
+    page = open_page("job", id=job.id)
+    page.button(key="place").click().run()
+    page.number_input(key="priority").set_value(12).run()
+    page.button(key="save_place").click().run()
+    changed = jobs.get_job(workspace, job.id)
+    assert (changed.priority, changed.not_before) == (12, None)
+    assert not page.exception
+
+
+def test_a_job_resumes_from_a_chosen_checkpoint(open_page: OpenPage, run: Run, workspace: Workspace) -> None:
+    early, _ = run.keep(ArtifactKind.CHECKPOINT, 30), run.keep(ArtifactKind.CHECKPOINT, 60)
+    run.end(Outcome.PAUSED)
+    page = open_page("job", id=run.job_id)
+    page.button(key="resume_from").click().run()
+    choice = page.selectbox(key="chosen_checkpoint")
+    (label,) = (option for option in choice.options if option.startswith("Step 30 "))
+    choice.select(label).run()
+    page.button(key="confirm_resume").click().run()
+    assert (run.job.status, run.job.resume_from) == (JobStatus.QUEUED, early.id)
+
+
+def test_a_fork_is_refused_in_its_dialog_or_leads_to_the_new_job(
+    open_page: OpenPage, run: Run, workspace: Workspace
+) -> None:
+    checkpoint = run.keep(ArtifactKind.CHECKPOINT, 60)
+    page = open_page("job", id=run.job_id)
+    page.button(key="fork").click().run()
+    page.text_area(key="fork_changes").set_value("adapter.rank=3").run()
+    page.button(key="confirm_fork").click().run()
+    assert "another adapter" in page.error[0].value
+    page.text_area(key="fork_changes").set_value("optimisation.learning_rate=0.00005").run()
+    page.button(key="confirm_fork").click().run()
+    (made,) = (job for job in jobs.list_jobs(workspace).items if job.id != run.job_id)
+    assert made.parent_artifact_id == checkpoint.id
+    assert made.config.optimisation.learning_rate == 0.00005
+
+
+def test_an_ended_job_is_archived_and_taken_back(open_page: OpenPage, run: Run) -> None:
+    run.end(Outcome.COMPLETED)
+    page = open_page("job", id=run.job_id)
+    page.button(key="archive").click().run()
+    assert run.job.archived_at is not None
+    page.button(key="archive").click().run()
+    assert run.job.archived_at is None
 
 
 def test_the_log_is_searched(open_page: OpenPage, run: Run) -> None:

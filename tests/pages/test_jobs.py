@@ -6,7 +6,7 @@ from streamlit.testing.v1 import AppTest
 from lora_core.actions import jobs as actions
 from lora_core.actions.workspace import Workspace
 from lora_core.errors import Unavailable
-from lora_core.schema.job import JobFilter
+from lora_core.schema.job import JobFilter, JobStatus
 from lora_core.studio import Studio
 from pages import jobs
 from tests.pages.conftest import OpenPage
@@ -91,3 +91,48 @@ def test_a_place_in_a_list_belongs_to_its_filter(
     page.text_input(key="search").set_value("one").run()
     assert names(page) == ["one b"]
     assert JobFilter(search="one") != JobFilter()
+
+
+def ask(page: AppTest, verb: str, *job_ids: str) -> AppTest:
+    """Leave the question that the bar of the ticked rows leaves; the test browser cannot tick."""
+    page.session_state["question"] = " ".join(["bulk", verb, *job_ids])
+    return page.run()
+
+
+def test_several_jobs_are_cancelled_after_one_question_that_names_them(
+    open_page: OpenPage, studio: Studio, workspace: Workspace
+) -> None:
+    first, second = queued_job(studio, "first"), queued_job(studio, "se*cond")
+    actions.cancel_job(workspace, first.id)
+    page = ask(open_page("jobs"), "cancel", first.id, second.id)
+    assert "Cancel 2 jobs?" in words(page)
+    assert "- **first**\n- **se\\*cond**" in words(page)
+    assert actions.get_job(workspace, second.id).status is JobStatus.QUEUED
+    page.button(key="bulk_confirm").click().run()
+    assert actions.get_job(workspace, second.id).status is JobStatus.CANCELLED
+    assert page.toast[0].value == "1 cancelled, 1 had ended already\\."
+    assert not page.exception
+
+
+def test_the_question_can_be_left(open_page: OpenPage, studio: Studio, workspace: Workspace) -> None:
+    job = queued_job(studio)
+    page = ask(open_page("jobs"), "pause", job.id)
+    page.button(key="bulk_leave").click().run()
+    assert actions.get_job(workspace, job.id).status is JobStatus.QUEUED
+    assert "Pause 1 job?" not in words(page)
+
+
+def test_archived_jobs_are_shown_when_asked_for(
+    open_page: OpenPage, studio: Studio, workspace: Workspace
+) -> None:
+    away, _ = queued_job(studio, "away"), queued_job(studio, "here")
+    actions.cancel_job(workspace, away.id)
+    page = ask(open_page("jobs"), "archive", away.id)
+    page.button(key="bulk_confirm").click().run()
+    assert names(page) == ["here"]
+    assert names(open_page("jobs", archived="true")) == ["away"]
+
+
+def test_a_table_of_other_rows_has_another_key(studio: Studio) -> None:
+    one, two = queued_job(studio, "one"), queued_job(studio, "two")
+    assert jobs._table_key([one, two]) != jobs._table_key([two, one])

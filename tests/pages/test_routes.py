@@ -153,7 +153,15 @@ def test_the_issues_of_a_data_set_are_downloaded(client: TestClient, studio: Stu
 
 
 def test_an_unknown_download_is_a_404_in_words(client: TestClient) -> None:
-    for path in ("dataset/none", "artifact/none", "metrics/none", "logs/none", "issues/none", "secrets/none"):
+    for path in (
+        "dataset/none",
+        "artifact/none",
+        "metrics/none",
+        "logs/none",
+        "events/none",
+        "issues/none",
+        "secrets/none",
+    ):
         answer = client.get(f"/api/download/{path}")
         assert answer.status_code == 404, path
         assert answer.json()["message"]

@@ -23,6 +23,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--person", action="append", default=[], metavar="EMAIL", help="add somebody")
     parser.add_argument("--operator", action="append", default=[], metavar="EMAIL", help="add an operator")
     parser.add_argument(
+        "--largest-file", type=int, metavar="BYTES", help="that Storage takes (default: 50 MiB)"
+    )
+    parser.add_argument(
         "--obey", action="store_true", help="obey lines on standard input (stop, start); end with it"
     )
     options = parser.parse_args(arguments)
@@ -35,6 +38,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return 1
         stack.callback(rig.close)
         project = stack.enter_context(rig.project(options.port))
+        if options.largest_file:
+            project.settings.object_bytes = options.largest_file
         people = [project.add_person(email=email) for email in options.person]
         people += [project.add_person(email=email, operator=True) for email in options.operator]
         print(

@@ -15,8 +15,16 @@ from tests.supastub.keys import Keys
 class LocalProject(Access):
     """`python -m tests.supastub` and what tests do with it. It ends with the block, or when this process is killed."""
 
-    def __init__(self, *, people: Sequence[str] = (), operators: Sequence[str] = (), port: int = 0) -> None:
+    def __init__(
+        self,
+        *,
+        people: Sequence[str] = (),
+        operators: Sequence[str] = (),
+        port: int = 0,
+        largest_file_bytes: int = 0,
+    ) -> None:
         command = [sys.executable, "-m", "tests.supastub", "--obey", "--port", str(port)]
+        command += ["--largest-file", str(largest_file_bytes)] if largest_file_bytes else []
         command += [part for email in people for part in ("--person", email)]
         command += [part for email in operators for part in ("--operator", email)]
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)

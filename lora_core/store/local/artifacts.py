@@ -95,6 +95,32 @@ def newest_checkpoint(connection: Any, job_id: str) -> Artifact | None:
     return read_artifact(row) if row is not None else None
 
 
+def checkpoint_to_start(connection: Any, job_id: str) -> Artifact | None:
+    """Return where the next attempt begins: the chosen checkpoint, else the newest, else that of the parent job."""
+    chosen = connection.execute(
+        "SELECT a.* FROM model_artifacts a JOIN training_jobs j ON j.resume_from = a.id AND j.id = a.job_id WHERE j.id = ?",
+        (job_id,),
+    ).fetchone()
+    if chosen is not None:
+        return read_artifact(chosen)
+    return newest_checkpoint(connection, job_id) or parent_checkpoint(connection, job_id)
+
+
+def parent_checkpoint(connection: Any, job_id: str, artifact_id: str | None = None) -> Artifact | None:
+    """Return the checkpoint that a job was forked from, if it is still there (and has this id)."""
+    row = connection.execute(
+        "SELECT a.* FROM model_artifacts a JOIN training_jobs j"
+        " ON j.parent_artifact_id = a.id AND j.user_id = a.user_id WHERE j.id = ? AND (? IS NULL OR a.id = ?)",
+        (job_id, artifact_id, artifact_id),
+    ).fetchone()
+    return read_artifact(row) if row is not None else None
+
+
+def has_its_start(connection: Any, job: Row) -> bool:
+    """Say whether a job can start as its person meant it: a fork without its checkpoint would begin from nothing."""
+    return job["parent_artifact_id"] is None or checkpoint_to_start(connection, job["id"]) is not None
+
+
 def insert_artifact(connection: Any, artifact: Artifact) -> None:
     """Insert a row; of the artifacts of a kind only one is the best."""
     if artifact.best:

@@ -11,11 +11,14 @@ from lora_core.lifecycle import OWNED, REQUESTS, check_move
 from lora_core.schema.base import Page, new_id
 from lora_core.schema.config import TrainingConfig
 from lora_core.schema.job import (
+    MAX_PRIORITY,
+    MIN_PRIORITY,
     Attempt,
     Job,
     JobEvent,
     JobFilter,
     JobStatus,
+    QueuePlace,
     RequestedAction,
     Requirements,
 )
@@ -24,6 +27,7 @@ from lora_core.store.local.clock import Clock
 from lora_core.store.local.database import Database, contains, placeholders
 from lora_core.store.local.datasets import get_dataset
 from lora_core.store.local.files import FileTree
+from lora_core.store.local.queue import place_of
 from lora_core.store.local.rows import Row, stamp
 
 PLAIN_COLUMNS = tuple(name for name in Job.model_fields if name not in {"config", "requirements"})
@@ -62,6 +66,7 @@ class LocalJobStore:
             validation_id = job.config.data.validation_dataset_id
             if validation_id is not None:
                 get_dataset(connection, self._user_id, validation_id)
+            parent = self._parent(connection, job.parent_artifact_id)
             columns = {
                 "id": job.id,
                 "user_id": job.user_id,
@@ -73,7 +78,10 @@ class LocalJobStore:
                 "target": job.target,
                 "gpus": job.requirements.gpus,
                 "gpu_memory_gb": job.requirements.gpu_memory_gb,
-                "priority": job.priority,
+                "priority": max(MIN_PRIORITY, min(MAX_PRIORITY, job.priority)),
+                "not_before": stamp(job.not_before) if job.not_before is not None else None,
+                "parent_job_id": parent["job_id"] if parent is not None else None,
+                "parent_artifact_id": job.parent_artifact_id,
                 "total_steps": job.total_steps,
                 "created_at": stamp(job.created_at),
                 "updated_at": stamp(self._clock()),
@@ -83,7 +91,12 @@ class LocalJobStore:
                 list(columns.values()),
             )
             row = get_row(connection, self._user_id, job.id)
-            record(connection, row, self._clock(), self._user_id, "submitted", to=JobStatus.QUEUED)
+            origin = (
+                f"forked from step {parent['step']} of “{parent['job_name']}”" if parent is not None else ""
+            )
+            record(
+                connection, row, self._clock(), self._user_id, "submitted", to=JobStatus.QUEUED, reason=origin
+            )
             return read_job(row)
 
     def get(self, job_id: str) -> Job:
@@ -95,6 +108,8 @@ class LocalJobStore:
         """Return jobs, newest first; see `JobStore.list`."""
         limit = clamp(limit)
         where, values = ["user_id = ?"], [self._user_id]
+        if job_filter.archived is not None:
+            where.append(f"archived_at IS {'NOT ' if job_filter.archived else ''}NULL")
         if job_filter.search:
             where.append(r"casefold(name) LIKE ? ESCAPE '\'")
             values.append(contains(job_filter.search))
@@ -116,7 +131,8 @@ class LocalJobStore:
         """Return how many jobs are in each state; see `JobStore.counts`."""
         with self._database.read() as connection:
             rows = connection.execute(
-                "SELECT status, count(*) AS jobs FROM training_jobs WHERE user_id = ? GROUP BY status",
+                "SELECT status, count(*) AS jobs FROM training_jobs WHERE user_id = ? AND archived_at IS NULL"
+                " GROUP BY status",
                 (self._user_id,),
             ).fetchall()
         return {JobStatus(row["status"]): row["jobs"] for row in rows}
@@ -127,7 +143,7 @@ class LocalJobStore:
             row = get_row(connection, self._user_id, job_id)
             status, asked = JobStatus(row["status"]), row["requested_action"]
             if status is JobStatus.QUEUED and action is RequestedAction.CANCEL:
-                return self._move(connection, row, JobStatus.CANCELLED, reason)
+                return self._move(connection, row, JobStatus.CANCELLED, reason, None)
             if status not in REQUESTS[action]:
                 raise NotAllowed(f"The job is {status.value}: there is nothing to {action.value}.")
             if asked == action:
@@ -143,10 +159,11 @@ class LocalJobStore:
             record(connection, row, self._clock(), self._user_id, f"requested {action.value}", reason=reason)
             return read_job(get_row(connection, self._user_id, job_id))
 
-    def move(self, job_id: str, to: JobStatus, *, reason: str = "") -> Job:
+    def move(self, job_id: str, to: JobStatus, *, reason: str = "", checkpoint_id: str | None = None) -> Job:
         """Make a transition that needs no runner; see `JobStore.move`."""
         with self._database.write() as connection:
-            return self._move(connection, get_row(connection, self._user_id, job_id), to, reason)
+            row = get_row(connection, self._user_id, job_id)
+            return self._move(connection, row, to, reason, checkpoint_id)
 
     def rename(self, job_id: str, name: str) -> Job:
         """Give the job another name; see `JobStore.rename`."""
@@ -156,6 +173,44 @@ class LocalJobStore:
             set_columns(connection, job_id, {"name": job.name, "updated_at": stamp(self._clock())})
             record(connection, row, self._clock(), self._user_id, "renamed", reason=f"was “{row['name']}”")
             return read_job(get_row(connection, self._user_id, job_id))
+
+    def prioritise(self, job_id: str, priority: int) -> Job:
+        """Change the priority of a job that waits; see `JobStore.prioritise`."""
+        if not MIN_PRIORITY <= priority <= MAX_PRIORITY:
+            raise NotAllowed(f"A priority is between {MIN_PRIORITY} and {MAX_PRIORITY}.")
+        with self._database.write() as connection:
+            row = self._waiting(connection, job_id)
+            if row["priority"] != priority:
+                words = f"{row['priority']} to {priority}"
+                self._change(connection, row, {"priority": priority}, "priority changed", words)
+            return read_job(get_row(connection, self._user_id, job_id))
+
+    def start_after(self, job_id: str, moment: datetime | None) -> Job:
+        """Set the earliest start of a job that waits; see `JobStore.start_after`."""
+        with self._database.write() as connection:
+            row = self._waiting(connection, job_id)
+            until = stamp(moment) if moment is not None else None
+            if row["not_before"] != until:
+                words = f"not before {until}" if until is not None else "at once"
+                self._change(connection, row, {"not_before": until}, "start changed", words)
+            return read_job(get_row(connection, self._user_id, job_id))
+
+    def archive(self, job_id: str, *, archived: bool) -> Job:
+        """Put an ended job away, or take it back; see `JobStore.archive`."""
+        with self._database.write() as connection:
+            row = get_row(connection, self._user_id, job_id)
+            status = JobStatus(row["status"])
+            if archived and status not in ENDED:
+                raise NotAllowed(f"The job is {status.value}: only an ended job can be archived.")
+            if archived != (row["archived_at"] is not None):
+                columns = {"archived_at": stamp(self._clock()) if archived else None}
+                self._change(connection, row, columns, "archived" if archived else "unarchived", "")
+            return read_job(get_row(connection, self._user_id, job_id))
+
+    def queue_place(self, job_id: str) -> QueuePlace | None:
+        """Return where a queued job stands; see `JobStore.queue_place`."""
+        with self._database.read() as connection:
+            return place_of(connection, get_row(connection, self._user_id, job_id), self._clock())
 
     def delete(self, job_id: str) -> None:
         """Remove an ended job; see `JobStore.delete`. Files of its artifacts that are still there go too."""
@@ -200,7 +255,35 @@ class LocalJobStore:
             )
             return [Attempt.model_validate(dict(row)) for row in rows]
 
-    def _move(self, connection: Any, row: Row, to: JobStatus, reason: str) -> Job:
+    def _parent(self, connection: Any, artifact_id: str | None) -> Row | None:
+        """Return the checkpoint that a new job is to start from, pinned from now on."""
+        if artifact_id is None:
+            return None
+        row = connection.execute(
+            "SELECT a.job_id, a.kind, a.step, j.name AS job_name FROM model_artifacts a"
+            " JOIN training_jobs j ON j.id = a.job_id WHERE a.id = ? AND a.user_id = ?",
+            (artifact_id, self._user_id),
+        ).fetchone()
+        if row is None:
+            raise NotFound("There is no such artifact (any more).")
+        if row["kind"] != "checkpoint":
+            raise NotAllowed("A job starts from a checkpoint.")
+        connection.execute("UPDATE model_artifacts SET pinned = 1 WHERE id = ?", (artifact_id,))
+        return row
+
+    def _waiting(self, connection: Any, job_id: str) -> Row:
+        """Return the row of a job that has not been taken by a runner."""
+        row = get_row(connection, self._user_id, job_id)
+        if row["status"] not in (JobStatus.QUEUED, JobStatus.PAUSED):
+            raise NotAllowed(f"The job is {row['status']}: it does not wait in the queue any more.")
+        return row
+
+    def _change(self, connection: Any, row: Row, columns: dict[str, Any], action: str, reason: str) -> None:
+        now = self._clock()
+        set_columns(connection, row["id"], columns | {"updated_at": stamp(now)})
+        record(connection, row, now, self._user_id, action, reason=reason)
+
+    def _move(self, connection: Any, row: Row, to: JobStatus, reason: str, checkpoint_id: str | None) -> Job:
         status = JobStatus(row["status"])
         if status in OWNED:
             raise NotAllowed(f"The job is {status.value}: a runner holds it and has to be asked.")
@@ -208,12 +291,25 @@ class LocalJobStore:
             raise NotAllowed(f"Only a runner can make a job {to.value}.")
         check_move(status, to)
         if to is JobStatus.QUEUED:
-            set_columns(connection, row["id"], {"error": "", "lost_attempts": 0})
+            if checkpoint_id is not None:
+                reason = f"{reason} (from step {_checkpoint_step(connection, row, checkpoint_id)})".strip()
+            fresh = {"error": "", "lost_attempts": 0, "archived_at": None, "resume_from": checkpoint_id}
+            set_columns(connection, row["id"], fresh)
         set_status(connection, row, to, self._clock(), actor=self._user_id, action=_MOVES[to], reason=reason)
         return read_job(get_row(connection, self._user_id, row["id"]))
 
 
 _MOVES = {JobStatus.QUEUED: "queued", JobStatus.PAUSED: "held", JobStatus.CANCELLED: "cancelled"}
+
+
+def _checkpoint_step(connection: Any, row: Row, checkpoint_id: str) -> int:
+    found = connection.execute(
+        "SELECT step FROM model_artifacts WHERE id = ? AND job_id = ? AND kind = 'checkpoint'",
+        (checkpoint_id, row["id"]),
+    ).fetchone()
+    if found is None:
+        raise NotFound("The job has no such checkpoint (any more).")
+    return int(found["step"] or 0)
 
 
 def get_row(connection: Any, user_id: str, job_id: str) -> Row:

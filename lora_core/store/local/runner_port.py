@@ -14,7 +14,14 @@ from lora_core.schema.run import EventKind, RunEvent
 from lora_core.schema.runner import Claim, Directive, RunnerInfo
 from lora_core.store.batch import MAX_BATCH, Batch, alert_text
 from lora_core.store.keys import ARTIFACT_BUCKET
-from lora_core.store.local.artifacts import insert_artifact, newest_checkpoint, open_file, read_artifact
+from lora_core.store.local.artifacts import (
+    checkpoint_to_start,
+    has_its_start,
+    insert_artifact,
+    open_file,
+    parent_checkpoint,
+    read_artifact,
+)
 from lora_core.store.local.blocks import RECORDED_AT, hide_beyond, roll
 from lora_core.store.local.clock import Clock
 from lora_core.store.local.database import Database
@@ -26,15 +33,14 @@ from lora_core.store.local.jobs import get_row, read_job, record, set_columns, s
 from lora_core.store.local.leases import end_attempt, end_expired
 from lora_core.store.local.notifications import notify
 from lora_core.store.local.progress import Progress, follow
+from lora_core.store.local.queue import ANY_MACHINE
 from lora_core.store.local.rows import Row, stamp
 from lora_core.store.local.runners import save_runner
-
-ANY_MACHINE = "local"
-"""Target of a job that any runner beside this store may take; any other target is the id of one runner."""
 
 _QUEUE = """
     SELECT id FROM training_jobs
     WHERE status = 'queued' AND target IN (?, ?) AND (gpus = 0 OR (gpus <= ? AND gpu_memory_gb <= ?))
+        AND (not_before IS NULL OR not_before <= ?)
     ORDER BY priority DESC, created_at, id LIMIT 1
 """
 
@@ -57,7 +63,7 @@ class LocalRunnerPort:
         if "train" not in runner.roles:
             return None
         now = self._clock()
-        fits = (ANY_MACHINE, runner.id, len(runner.gpus), runner.gpu_memory_gb)
+        fits = (ANY_MACHINE, runner.id, len(runner.gpus), runner.gpu_memory_gb, stamp(now))
         with self._database.read() as connection:  # most polls find nothing, and must not take the write lock
             expired = "SELECT 1 FROM job_attempts WHERE ended_at IS NULL AND lease_until < ? LIMIT 1"
             if (
@@ -71,9 +77,10 @@ class LocalRunnerPort:
                 row = connection.execute(
                     "SELECT * FROM training_jobs WHERE id = ?", (found["id"],)
                 ).fetchone()
-                datasets = _datasets(connection, row)
+                datasets, gone = _datasets(connection, row), "The data set of this job has been deleted."
+                if datasets is not None and not has_its_start(connection, row):
+                    datasets, gone = None, "The checkpoint that this job starts from has been deleted."
                 if datasets is None:
-                    gone = "The data set of this job has been deleted."
                     set_status(
                         connection,
                         row,
@@ -137,7 +144,9 @@ class LocalRunnerPort:
         """Open one file of one of the job's artifacts; see `RunnerPort.open_artifact`."""
         with self._database.read() as connection:
             check_holder(connection, job_id, attempt, self._clock())
-            artifact = _artifact(connection, job_id, artifact_id)
+            artifact = _artifact(connection, job_id, artifact_id) or parent_checkpoint(
+                connection, job_id, artifact_id
+            )
         if artifact is None:
             raise NotFound("The job has no such artifact (any more).")
         return open_file(self._files, artifact, file_name)
@@ -223,7 +232,7 @@ class LocalRunnerPort:
             attempt=attempt,
             dataset=datasets[0],
             validation=datasets[1],
-            checkpoint=newest_checkpoint(connection, row["id"]),
+            checkpoint=checkpoint_to_start(connection, row["id"]),
         )
 
 

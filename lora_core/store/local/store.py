@@ -11,11 +11,13 @@ from lora_core.store.local.blobs import LocalBlobStore
 from lora_core.store.local.clock import Clock
 from lora_core.store.local.database import Database
 from lora_core.store.local.datasets import LocalDatasetStore
+from lora_core.store.local.dispatch_port import LocalDispatchPort
 from lora_core.store.local.files import FileTree
 from lora_core.store.local.history import LocalHistory
 from lora_core.store.local.jobs import LocalJobStore
 from lora_core.store.local.metrics import LocalMetricStore
 from lora_core.store.local.migrations import migrate
+from lora_core.store.local.notification_routes import LocalNotificationRouteStore
 from lora_core.store.local.notifications import LocalNotificationStore
 from lora_core.store.local.presence import enter
 from lora_core.store.local.runner_port import LocalRunnerPort
@@ -37,6 +39,7 @@ class LocalUserStore:
     blobs: LocalBlobStore
     tasks: LocalTaskStore
     notifications: LocalNotificationStore
+    routes: LocalNotificationRouteStore
     runners: LocalRunnerStore
 
 
@@ -73,6 +76,7 @@ class LocalStore:
             blobs=LocalBlobStore(files, user_id),
             tasks=LocalTaskStore(database, user_id),
             notifications=LocalNotificationStore(database, user_id, clock),
+            routes=LocalNotificationRouteStore(database, user_id, clock),
             runners=LocalRunnerStore(database),
         )
 
@@ -87,6 +91,10 @@ class LocalStore:
     def task_port(self) -> LocalTaskPort:
         """Return what runners may do with tasks."""
         return LocalTaskPort(self._database, self._files, self._clock)
+
+    def dispatch_port(self) -> LocalDispatchPort:
+        """Return what runners may do with notification routes."""
+        return LocalDispatchPort(self._database, self._clock)
 
     def close(self) -> None:
         """Close all connections of this process."""

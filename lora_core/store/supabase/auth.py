@@ -14,7 +14,7 @@ import httpx
 from lora_core.errors import Forbidden, NotAllowed, SignedOut, StudioError, TooOften, Unavailable
 from lora_core.secrets import Secret
 from lora_core.store.accounts import AuthSession
-from lora_core.store.supabase.errors import AWAY, typed_errors
+from lora_core.store.supabase.errors import AWAY, no_project, note, typed_errors
 from lora_core.store.supabase.tls import tls
 
 TIMEOUT = httpx.Timeout(15.0, connect=4.0)
@@ -208,7 +208,7 @@ class SupabaseAuth:
         try:
             content = answer.json() if answer.content else {}
         except ValueError as error:
-            raise Unavailable("What answers at SUPABASE_URL is no Supabase project.", AWAY) from error
+            raise no_project() from error
         return content if isinstance(content, dict) else {}
 
     def _send(
@@ -276,7 +276,8 @@ def _error_of(answer: httpx.Response) -> StudioError:
         return _known("over_request_rate_limit")
     if status < HTTPStatus.INTERNAL_SERVER_ERROR:
         return NotAllowed("The Supabase project refused this.", f"It said: {message}" if message else "")
-    return Unavailable(f"The Supabase project answers with an error ({status}).", AWAY)
+    note(f"the accounts of the Supabase project answer with an error: HTTP {status} {code}".rstrip())
+    return Unavailable("The Supabase project does not answer as it should.", AWAY)
 
 
 def _said(answer: httpx.Response) -> tuple[str, str]:

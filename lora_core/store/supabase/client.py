@@ -4,6 +4,7 @@ Never shared between people: every session has its own client, and every request
 """
 
 from collections.abc import Callable, Mapping
+from contextvars import ContextVar
 from typing import Any, Protocol, TypeVar
 
 import httpx
@@ -12,7 +13,7 @@ from supabase import Client, ClientOptions, SupabaseException, create_client
 
 from lora_core.errors import SignedOut, StoreError, StudioError
 from lora_core.store.supabase.documents import storable
-from lora_core.store.supabase.errors import SIGN_IN, error_of, typed_errors
+from lora_core.store.supabase.errors import SIGN_IN, error_of, no_project, typed_errors
 from lora_core.store.supabase.retry import PERSON, Patience, retried
 from lora_core.store.supabase.tls import tls
 
@@ -23,6 +24,9 @@ Select = SyncSelectRequestBuilder
 
 TIMEOUT = httpx.Timeout(10.0, connect=2.0, pool=5.0)
 """The database gives a person's call 8 s."""
+
+_ANSWER_SECONDS: ContextVar[float | None] = ContextVar("answer_seconds", default=None)
+"""For the call under way; postgrest hands no time limit on."""
 
 LIMITS = httpx.Limits(max_connections=20, max_keepalive_connections=5, keepalive_expiry=30.0)
 """Connections stay for a while between clicks: to open one takes longer than most calls."""
@@ -91,7 +95,9 @@ class PersonClient:
     def rows(self, query: Query) -> list[dict[str, Any]]:
         """Make a call that was built and return the rows it answers: never more than 1,000, whatever was asked."""
         data: Any = self.execute(query).data
-        return data if isinstance(data, list) else []
+        if not isinstance(data, list):
+            raise no_project()
+        return data
 
     def rpc(
         self,
@@ -99,10 +105,20 @@ class PersonClient:
         arguments: Mapping[str, Any],
         *,
         settle: Callable[[StudioError], Any] | None = None,
+        seconds: float | None = None,
     ) -> Any:
-        """Call a function of the database and return its answer as JSON; see `retry.retried` for `settle`."""
+        """Call a function of the database and return its answer as JSON.
+
+        Args:
+            settle: See `retry.retried`.
+            seconds: How long to wait for the answer of a function that has more time than others.
+        """
         query = self._client.rpc(name, storable(arguments))
-        return self._repeat(lambda: query.execute().data, settle)
+        waiting = _ANSWER_SECONDS.set(seconds)
+        try:
+            return self._repeat(lambda: query.execute().data, settle)
+        finally:
+            _ANSWER_SECONDS.reset(waiting)
 
     def close(self) -> None:
         """Close the connections."""
@@ -117,6 +133,8 @@ class PersonClient:
 
     def _sign(self, request: httpx.Request) -> None:
         request.headers["Authorization"] = bearer(self._token())
+        if (seconds := _ANSWER_SECONDS.get()) is not None:
+            request.extensions["timeout"] = {**request.extensions["timeout"], "read": seconds}
 
 
 def bearer(token: str) -> str:
@@ -131,7 +149,12 @@ def bearer(token: str) -> str:
 
 
 def _check(response: httpx.Response) -> None:
-    """Raise what an answer stands for while its status is at hand: postgrest keeps only the code of the body."""
+    """Raise what an answer stands for while its status is at hand: postgrest keeps only the code of the body.
+
+    It also takes a page of HTML (of a proxy, of a sign-in to a network) for no rows; that must not look like an empty list.
+    """
     if not response.is_success:
         response.read()
         raise error_of(response.status_code, response.content)
+    if "json" not in response.headers.get("content-type", "json"):
+        raise no_project()

@@ -1,11 +1,15 @@
 """What a Supabase project answers instead of a result, as the studio's errors. Knows no call and imports no client.
 
-Sentences for people come from the database's own functions (codes PT4xx); everything else is translated here.
+Sentences for people come from the database's own functions (codes PT4xx); everything else is translated here. What only an
+operator understands (a code, the system's word for a cut cable) goes into the log and not to the person.
 """
 
+import logging
 import re
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 from typing import Any
 
 import httpx
@@ -23,7 +27,9 @@ from lora_core.errors import (
     Unavailable,
 )
 
-AWAY = "Look at the network of this machine and at the state of the Supabase project, then try again."
+log = logging.getLogger(__name__)
+
+AWAY = "Try again in a moment. If it stays so, tell the operator of the team: the studio's log says more."
 SIGN_IN = "Sign in again."
 _UPGRADE = "Its operator brings it up to date with the files in supabase/migrations."
 
@@ -84,6 +90,7 @@ _WORDS: dict[type[StudioError], tuple[str, str]] = {
 _PLAIN = (SignedOut, Forbidden, Conflict, TooLarge)
 """What a status alone may mean. A 404 without a code is not the project's: something else answers at its address."""
 
+_LONGEST_NOTE = 300
 _PERSONS_CODE = re.compile(r"PT(4\d\d)")
 
 
@@ -129,12 +136,30 @@ def error_of(status: int, body: bytes | str) -> StudioError:
 def error_from(error: httpx.HTTPError | httpx.InvalidURL) -> StudioError:
     """Return the studio's error for what httpx has raised."""
     if isinstance(error, httpx.TimeoutException):
+        note(f"the Supabase project does not answer in time: {type(error).__name__}")
         return Unavailable("The Supabase project does not answer in time.", AWAY)
     if isinstance(error, httpx.UnsupportedProtocol | httpx.InvalidURL):
         return StoreError(
             f"The address of the Supabase project cannot be used: {error}.", "Check SUPABASE_URL."
         )
-    return Unavailable(f"The Supabase project cannot be reached ({_short(error)}).", AWAY)
+    note(f"the Supabase project cannot be reached: {type(error).__name__}: {error}")
+    return Unavailable("The Supabase project cannot be reached.", AWAY)
+
+
+def no_project() -> Unavailable:
+    """Return the error of an answer that went well and is none of a Supabase project's: something else has answered."""
+    note("what answers at SUPABASE_URL is no Supabase project")
+    return Unavailable("The Supabase project does not answer as it should.", AWAY)
+
+
+def note(text: str) -> None:
+    """Write what only an operator understands into the log: the same text once a minute, however many calls fail."""
+    _note_once(text[:_LONGEST_NOTE], int(time.monotonic() // 60))
+
+
+@lru_cache(maxsize=64)
+def _note_once(text: str, _minute: int) -> None:
+    log.warning("%s", text)
 
 
 @contextmanager
@@ -177,13 +202,9 @@ def _unavailable(status: int, code: str) -> Unavailable:
         return Unavailable("The Supabase project has had too many calls.", "Wait a minute and try again.")
     if code == "57014":
         return Unavailable("The Supabase project took too long over this.", "Try again in a moment.")
-    return Unavailable(f"The Supabase project does not answer as it should ({code or status}).", AWAY)
+    note(f"the Supabase project answers with an error: HTTP {status} {code}".rstrip())
+    return Unavailable("The Supabase project does not answer as it should.", AWAY)
 
 
 def _words(kind: type[StudioError]) -> tuple[str, str]:
     return _WORDS.get(kind, ("The Supabase project refused the call.", ""))
-
-
-def _short(error: Exception) -> str:
-    text = str(error) or type(error).__name__
-    return text if len(text) <= 200 else f"{text[:200]}…"

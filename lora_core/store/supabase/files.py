@@ -16,7 +16,7 @@ import httpx
 
 from lora_core.errors import Conflict, Forbidden, NotFound, TooLarge, Unavailable
 from lora_core.store.keys import check_key
-from lora_core.store.supabase.errors import error_of, typed_errors
+from lora_core.store.supabase.errors import error_of, no_project, typed_errors
 from lora_core.store.supabase.resumable import ResumableUpload
 from lora_core.store.supabase.retry import Patience, retried
 from lora_core.store.supabase.tls import tls
@@ -34,7 +34,6 @@ TIMEOUT = httpx.Timeout(60.0, connect=10.0)
 
 FILES = Patience(tries=4, seconds=15.0, first_wait_seconds=0.3, longest_wait_seconds=4.0)
 _REMOVE_AT_ONCE = 500
-_LIST_AT_ONCE = 1000
 _LIST_AT_ONCE = 1000
 _HOSTED = re.compile(r"https://([a-z0-9]+)\.supabase\.co")
 _RAISE_LIMIT = "Raise the file size limit in the project's Storage settings (the free plan ends at 50 MB), then try again."
@@ -81,10 +80,11 @@ class StorageFiles:
         response = retried(lambda: self._open(f"/object/{bucket}/{quote(key)}"), patience=FILES)
         return io.BufferedReader(_Download(response), 2**20)
 
-    def put(self, bucket: str, key: str, path: Path, *, upsert: bool = False) -> None:
+    def put(self, bucket: str, key: str, path: Path, *, upsert: bool = False, name: str = "") -> None:
         """Store a file, whole or not at all.
 
         Args:
+            name: What an error calls the file, if not by the last part of its path.
             upsert: Replace what lies under the key. Otherwise a file of the same size under the key counts as this one:
                 an earlier try may have arrived, and only its answer been lost.
 
@@ -95,14 +95,14 @@ class StorageFiles:
         check_key(bucket, key)
         size = path.stat().st_size
         if size > self.max_object_bytes:
-            raise self._too_large(path.name, size)
+            raise self._too_large(name or path.name, size)
         try:
             if size <= STANDARD_BYTES:
                 self._put_whole(bucket, key, path.read_bytes(), upsert=upsert)
             else:
                 self._put_in_pieces(bucket, key, path, size, upsert=upsert)
         except TooLarge as error:
-            raise self._too_large(path.name, size) from error
+            raise self._too_large(name or path.name, size) from error
         except Conflict:
             if upsert or self._size_if_seen(bucket, key) != size:
                 raise
@@ -114,7 +114,7 @@ class StorageFiles:
             NotFound: No such file, or none that the asker may see.
         """
         check_key(bucket, key)
-        answer = self._call("GET", f"/object/info/{bucket}/{quote(key)}").json()
+        answer = _json(self._call("GET", f"/object/info/{bucket}/{quote(key)}"))
         return int(answer["size"])
 
     def remove(self, bucket: str, keys: Sequence[str]) -> None:
@@ -143,7 +143,7 @@ class StorageFiles:
             while True:
                 order = {"column": "name", "order": "asc"}
                 body = {"prefix": parent, "limit": _LIST_AT_ONCE, "offset": offset, "sortBy": order}
-                entries = self._call("POST", f"/object/list/{bucket}", json=body).json()
+                entries = _json(self._call("POST", f"/object/list/{bucket}", json=body))
                 for entry in entries:
                     path = f"{parent}/{entry['name']}"
                     if entry.get("id") is None:  # a folder
@@ -153,28 +153,6 @@ class StorageFiles:
                 if len(entries) < _LIST_AT_ONCE:
                     break
                 offset += len(entries)
-
-    def _remove(self, bucket: str, keys: Sequence[str]) -> None:
-        for start in range(0, len(keys), _REMOVE_AT_ONCE):
-            self._call(
-                "DELETE", f"/object/{bucket}", json={"prefixes": keys[start : start + _REMOVE_AT_ONCE]}
-            )
-
-    def _keys_below(self, bucket: str, folder: str) -> Iterator[str]:
-        """Yield the keys of all files below a folder. Storage lists one level, and a folder has no id."""
-        offset = 0
-        while True:
-            page = {"prefix": folder, "limit": _LIST_AT_ONCE, "offset": offset}
-            rows = self._call("POST", f"/object/list/{bucket}", json=page).json()
-            for row in rows:
-                key = f"{folder}/{row['name']}"
-                if row.get("id") is None:
-                    yield from self._keys_below(bucket, key)
-                else:
-                    yield key
-            if len(rows) < _LIST_AT_ONCE:
-                return
-            offset += len(rows)
 
     def _put_whole(self, bucket: str, key: str, content: bytes, *, upsert: bool) -> None:
         headers = {
@@ -272,6 +250,13 @@ class _Download(io.RawIOBase):
         if not self.closed:
             self._response.close()
         super().close()
+
+
+def _json(response: httpx.Response) -> Any:
+    try:
+        return response.json()
+    except ValueError as error:
+        raise no_project() from error
 
 
 def storage_root(url: str) -> str:

@@ -16,8 +16,9 @@ from lora_core.schema.artifact import Artifact
 from lora_core.schema.dataset import Dataset
 from lora_core.schema.runner import Task
 from lora_core.store.keys import ARTIFACT_BUCKET
-from lora_core.store.supabase.client import PersonClient
+from lora_core.store.supabase.client import PersonClient, bearer
 from lora_core.store.supabase.datasets import SupabaseDatasetStore
+from lora_core.store.supabase.documents import storable
 from lora_core.store.supabase.files import StorageFiles
 from lora_core.store.supabase.retry import Patience
 from lora_core.store.supabase.tasks import SupabaseTaskStore
@@ -63,7 +64,7 @@ class SupabaseHistory:
         moved = dataset.model_copy(
             update={"user_id": self._user_id, "storage_path": self._own(dataset.storage_path)}
         )
-        cleaned = Dataset.model_validate(clean(moved.model_dump(mode="json")))
+        cleaned = Dataset.model_validate(storable(moved.model_dump(mode="json")))
         try:
             for key, path in keys.items():
                 self._put(dataset.storage_bucket, key, path)
@@ -106,7 +107,7 @@ class SupabaseHistory:
 
     def open_job(self, document: Row) -> Arrival:
         """Begin to bring a job; see `HistoryTarget.open_job`."""
-        return _arrival(self._client.rpc("import_job", {"p_job": clean(document)}))
+        return _arrival(self._client.rpc("import_job", {"p_job": document}))
 
     def add_rows(self, job_id: str, part: JobPart, rows: Iterator[Row]) -> None:
         """Bring the rows of a part; see `HistoryTarget.add_rows`."""
@@ -120,7 +121,7 @@ class SupabaseHistory:
 
     def add_artifact(self, artifact: Artifact, files: Mapping[str, Path]) -> None:
         """Store the files, then the row; see `HistoryTarget.add_artifact`. Files whose row is refused go again."""
-        document = clean(artifact.model_dump(mode="json", exclude={"user_id", "bucket", "path", "bytes"}))
+        document = artifact.model_dump(mode="json", exclude={"user_id", "bucket", "path", "bytes"})
         keys = {self._own(f"{artifact.path}/{name}"): path for name, path in files.items()}
         try:
             for key, path in keys.items():
@@ -199,7 +200,7 @@ def open_history(url: str, key: str, user_id: str, token: Callable[[], str]) -> 
         StoreError: The address or the key is none.
     """
     client = PersonClient(url, key, token, patience=PATIENT)
-    files = StorageFiles(url, lambda: {"apikey": key, "authorization": f"Bearer {token()}"})
+    files = StorageFiles(url, lambda: {"apikey": key, "authorization": bearer(token())})
     return SupabaseHistory(client, files, user_id)
 
 
@@ -214,7 +215,7 @@ def batches(
     some: list[dict[str, Any]] = []
     size = 0
     for row in rows:
-        cleaned = clean(dict(row))
+        cleaned = storable(dict(row))
         row_bytes = len(msgspec.json.encode(cleaned))
         if some and (len(some) == most_rows or size + row_bytes > most_bytes):
             yield some
@@ -223,21 +224,6 @@ def batches(
         size += row_bytes
     if some:
         yield some
-
-
-def clean(value: Any) -> Any:
-    r"""Return a document without the characters that PostgreSQL's text cannot hold: NUL, and halves of surrogate pairs.
-
-    >>> clean({"text": "a\x00b", "list": [1, "\ud800"]})
-    {'text': 'a\ufffdb', 'list': [1, '?']}
-    """
-    if isinstance(value, str):
-        return value.replace("\x00", "\ufffd").encode(errors="replace").decode()
-    if isinstance(value, Mapping):
-        return {clean(key): clean(inner) for key, inner in value.items()}
-    if isinstance(value, list | tuple):
-        return [clean(inner) for inner in value]
-    return value
 
 
 def _arrival(answer: Any) -> Arrival:

@@ -1,10 +1,11 @@
 """Jobs of one person over a project: what they are is read from tables, what is done with them are the database's functions."""
 
 from collections.abc import Callable, Sequence
+from datetime import datetime
 
 from lora_core.errors import Forbidden, NotAllowed, NotFound, StudioError
 from lora_core.schema.base import Page, new_id
-from lora_core.schema.job import Attempt, Job, JobEvent, JobFilter, JobStatus, RequestedAction
+from lora_core.schema.job import Attempt, Job, JobEvent, JobFilter, JobStatus, QueuePlace, RequestedAction
 from lora_core.store.base import MAX_PAGE
 from lora_core.store.cursors import Cursor, clamp, page
 from lora_core.store.keys import ARTIFACT_BUCKET
@@ -24,12 +25,15 @@ from lora_core.store.supabase.rows import (
     read_job,
     read_place,
     search_pattern,
+    stamp,
     submitted_job_row,
 )
 
 _LIST = Cursor("jobs", str, str)
 _EVENTS = Cursor("job_events", int)
 _WHAT = "job"
+_DELETE_SECONDS = 65.0
+"""The function has 60: to give up before would leave the files of a job whose rows are gone."""
 
 
 class SupabaseJobStore:
@@ -46,6 +50,8 @@ class SupabaseJobStore:
             raise Forbidden("A job is submitted by the person it belongs to.")
         if job.status is not JobStatus.QUEUED:
             raise NotAllowed("A new job starts as queued.")
+        if job.parent_artifact_id is not None:
+            check_id(job.parent_artifact_id, "artifact")
         for dataset_id in (job.dataset_id, job.config.data.validation_dataset_id):
             if dataset_id is not None:
                 check_id(dataset_id, "data set")
@@ -59,6 +65,9 @@ class SupabaseJobStore:
         """Return jobs, newest first; see `JobStore.list`."""
         limit = clamp(limit)
         query = self._client.table("training_jobs").select(*JOB_COLUMNS).eq("user_id", self._user_id)
+        if job_filter.archived is not None:
+            shown = query.not_ if job_filter.archived else query
+            query = shown.is_("archived_at", "null")
         if job_filter.search:
             query = query.filter("name", "imatch", search_pattern(job_filter.search))
         if job_filter.statuses:
@@ -93,19 +102,42 @@ class SupabaseJobStore:
         )
         return read_job(row)
 
-    def move(self, job_id: str, to: JobStatus, *, reason: str = "") -> Job:
+    def move(self, job_id: str, to: JobStatus, *, reason: str = "", checkpoint_id: str | None = None) -> Job:
         """Make a transition that needs no runner; see `JobStore.move`."""
         arguments = {"p_job": check_id(job_id, _WHAT), "p_to": to.value, "p_reason": reason}
+        if checkpoint_id is not None:
+            arguments["p_checkpoint"] = check_id(checkpoint_id, "checkpoint")
         return read_job(self._client.rpc("move_job", arguments, settle=self._unless(job_id, to)))
 
     def rename(self, job_id: str, name: str) -> Job:
         """Give the job another name; see `JobStore.rename`."""
         return read_job(self._client.rpc("rename_job", {"p_job": check_id(job_id, _WHAT), "p_name": name}))
 
+    def prioritise(self, job_id: str, priority: int) -> Job:
+        """Change the priority of a job that waits; see `JobStore.prioritise`."""
+        arguments = {"p_job": check_id(job_id, _WHAT), "p_priority": priority}
+        return read_job(self._client.rpc("prioritise_job", arguments))
+
+    def start_after(self, job_id: str, moment: datetime | None) -> Job:
+        """Set the earliest start of a job that waits; see `JobStore.start_after`."""
+        until = stamp(moment) if moment is not None else None
+        arguments = {"p_job": check_id(job_id, _WHAT), "p_moment": until}
+        return read_job(self._client.rpc("start_job_after", arguments))
+
+    def archive(self, job_id: str, *, archived: bool) -> Job:
+        """Put an ended job away, or take it back; see `JobStore.archive`."""
+        arguments = {"p_job": check_id(job_id, _WHAT), "p_archived": archived}
+        return read_job(self._client.rpc("archive_job", arguments))
+
+    def queue_place(self, job_id: str) -> QueuePlace | None:
+        """Return where a queued job stands; see `JobStore.queue_place`."""
+        place = self._client.rpc("queue_place", {"p_job": check_id(job_id, _WHAT)})
+        return QueuePlace.model_validate(place) if place is not None else None
+
     def delete(self, job_id: str) -> None:
         """Remove an ended job, then its files; see `JobStore.delete`."""
         arguments = {"p_job": check_id(job_id, _WHAT)}
-        self._client.rpc("delete_job", arguments, settle=unless_gone)
+        self._client.rpc("delete_job", arguments, settle=unless_gone, seconds=_DELETE_SECONDS)
         self._files.remove_folder(ARTIFACT_BUCKET, f"{self._user_id}/jobs/{job_id}")
 
     def events(self, job_id: str, *, limit: int = 100, cursor: str | None = None) -> Page[JobEvent]:

@@ -9,6 +9,7 @@ from lora_core.schema.runner import Claim, RunnerInfo
 from lora_core.secrets import Secret
 from lora_core.store.supabase.files import StorageFiles
 from lora_core.store.supabase.gateway import Gateway
+from lora_core.store.supabase.rows import runner_row
 from lora_core.store.supabase.runner_port import SupabaseRunnerPort
 
 
@@ -34,11 +35,11 @@ class SupabasePodPort(SupabaseRunnerPort):
         answer = self._gateway.rpc(
             "job_take",
             p_token=self._token.reveal(),
-            p_runner=runner.model_dump(mode="json"),
+            p_runner=runner_row(runner),
             p_lease_seconds=lease_seconds,
         )
         self._taken = True
-        return self._hold(answer, self._token)
+        return self._hold_readable(answer, self._token)
 
     def take_up(self, claim: Claim) -> None:
         """Go on with what an earlier process of this machine has taken; see `RunnerPort.take_up`.

@@ -7,8 +7,9 @@ https://tus.io/protocols/resumable-upload and https://supabase.com/docs/guides/s
 import base64
 import random
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from http import HTTPStatus
+from io import SEEK_END
 from typing import BinaryIO
 
 import httpx
@@ -18,6 +19,8 @@ from lora_core.store.supabase.errors import error_of, typed_errors
 
 CHUNK_BYTES = 6 * 2**20
 """Supabase takes exactly this piece, but for the last one."""
+
+BLOCK_BYTES = 2**18
 
 MOST_FAILURES = 6
 """Failures in a row, with nothing stored between them, after which an upload is given up for now."""
@@ -164,12 +167,16 @@ class ResumableUpload:
 
     def _send(self, content: BinaryIO, offset: int) -> int | None:
         assert self.place is not None
-        content.seek(offset)
-        piece = content.read(min(CHUNK_BYTES, self._size - offset))
-        if len(piece) < min(CHUNK_BYTES, self._size - offset):
+        count = min(CHUNK_BYTES, self._size - offset)
+        if content.seek(0, SEEK_END) < offset + count:
             raise StoreError(f"{self._name} became shorter while it was uploaded.")
-        headers = {"upload-offset": str(offset), "content-type": "application/offset+octet-stream"}
-        response = self._call("PATCH", self.place, headers, piece)
+        content.seek(offset)
+        headers = {
+            "upload-offset": str(offset),
+            "content-type": "application/offset+octet-stream",
+            "content-length": str(count),
+        }
+        response = self._call("PATCH", self.place, headers, _blocks(content, count))
         if response.status_code in _OUT_OF_STEP:
             return None
         if not response.is_success:
@@ -190,13 +197,20 @@ class ResumableUpload:
         return None
 
     def _call(
-        self, method: str, url: str, headers: Mapping[str, str], content: bytes | None = None
+        self, method: str, url: str, headers: Mapping[str, str], content: Iterator[bytes] | None = None
     ) -> httpx.Response:
         upsert = {"x-upsert": "true" if self._upsert else "false"}  # asked again at every piece
         with typed_errors():
             return self._client.request(
                 method, url, headers={**self._headers(), **_VERSION, **upsert, **headers}, content=content
             )
+
+
+def _blocks(content: BinaryIO, count: int) -> Iterator[bytes]:
+    """Yield so many bytes. A whole piece at once would be copied again and again while it is sent (measured: 80 MB more)."""
+    while count and (block := content.read(min(BLOCK_BYTES, count))):
+        count -= len(block)
+        yield block
 
 
 def _offset_of(response: httpx.Response) -> int:

@@ -218,6 +218,8 @@ def submitted_job_row(job: Job) -> dict[str, Any]:
         "priority": job.priority,
         "total_steps": job.total_steps,
         "created_at": stamp(job.created_at),
+        "not_before": stamp(job.not_before) if job.not_before is not None else None,
+        "parent_artifact_id": job.parent_artifact_id,
     }
 
 

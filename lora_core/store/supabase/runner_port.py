@@ -6,10 +6,13 @@ with its runner, run out, gone with its job) can never be accepted again: that i
 """
 
 import hashlib
+import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
+
+from pydantic import ValidationError
 
 from lora_core.errors import (
     Conflict,
@@ -22,7 +25,7 @@ from lora_core.errors import (
     Unavailable,
 )
 from lora_core.schema.artifact import Artifact, ArtifactFile
-from lora_core.schema.job import EndOfAttempt
+from lora_core.schema.job import EndOfAttempt, Outcome
 from lora_core.schema.run import RunEvent
 from lora_core.schema.runner import Claim, Directive, RunnerInfo
 from lora_core.secrets import Secret, TokenKind, token_sha256
@@ -33,6 +36,8 @@ from lora_core.store.supabase.gateway import Gateway
 from lora_core.store.supabase.holder import ClaimTokens, Holder, as_machine, files_for
 from lora_core.store.supabase.rows import artifact_row, read_artifact, read_dataset, read_job, runner_row
 from lora_core.store.supabase.shipment import pack
+
+log = logging.getLogger(__name__)
 
 _HASH_BYTES = 2**20
 
@@ -80,7 +85,7 @@ class SupabaseRunnerPort:
                 p_lease_seconds=lease_seconds,
                 p_job_token_sha256=token_sha256(token.reveal()),
             )
-        return self._hold(answer, token) if answer is not None else None
+        return self._hold_readable(answer, token) if answer is not None else None
 
     def take_up(self, claim: Claim) -> None:
         """Go on with an earlier claim, by the token in it; see `RunnerPort.take_up`.
@@ -181,6 +186,14 @@ class SupabaseRunnerPort:
         self._gateway.close()
         self._files.close()
 
+    def _hold_readable(self, answer: dict[str, Any], token: Secret) -> Claim | None:
+        """Return the claim that was answered; None for a job that this studio cannot read, which is ended."""
+        try:
+            return self._hold(answer, token)
+        except ValueError as error:
+            self._refuse_unreadable(answer, token, error)
+            return None
+
     def _hold(self, answer: dict[str, Any], token: Secret) -> Claim:
         """Read a claim's answer and keep its token for the calls that follow."""
         validation, checkpoint = answer.get("validation"), answer.get("checkpoint")
@@ -194,6 +207,17 @@ class SupabaseRunnerPort:
         )
         self._holders[claim.job.id, claim.attempt] = Holder(token, claim.job.user_id)
         return claim
+
+    def _refuse_unreadable(self, answer: dict[str, Any], token: Secret, error: ValueError) -> None:
+        """End a job that this studio cannot read: it must not go from machine to machine and hold up everybody's queue."""
+        job_id, attempt = answer["job"]["id"], answer["attempt"]
+        log.warning("job %s cannot be read by this runner and is ended as failed", job_id)
+        faults = error.errors() if isinstance(error, ValidationError) else []
+        where = ", ".join(".".join(map(str, fault["loc"])) for fault in faults[:5])
+        reason = f"The runner cannot read this job{f' ({where})' if where else ''}: another version of the studio made it."
+        self._holders[job_id, attempt] = Holder(token, answer["job"]["user_id"])
+        with suppress(Conflict):
+            self.end(job_id, attempt, EndOfAttempt(outcome=Outcome.FAILED, reason=reason, error=reason))
 
     def _holder(self, job_id: str, attempt: int) -> Holder:
         holder = self._holders.get((job_id, attempt))

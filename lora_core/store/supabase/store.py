@@ -13,6 +13,7 @@ from lora_core.store.supabase.files import StorageFiles
 from lora_core.store.supabase.handout import SupabaseJobHandout
 from lora_core.store.supabase.jobs import SupabaseJobStore
 from lora_core.store.supabase.metrics import SupabaseMetricStore
+from lora_core.store.supabase.notification_routes import SupabaseNotificationRouteStore
 from lora_core.store.supabase.notifications import SupabaseNotificationStore
 from lora_core.store.supabase.operator import SupabaseOperatorStore
 from lora_core.store.supabase.registry import SupabaseRunnerRegistry
@@ -32,6 +33,7 @@ class SupabaseUserStore:
     blobs: SupabaseBlobStore
     tasks: SupabaseTaskStore
     notifications: SupabaseNotificationStore
+    routes: SupabaseNotificationRouteStore
     runners: SupabaseRunnerStore
     registry: SupabaseRunnerRegistry
     handout: SupabaseJobHandout
@@ -69,9 +71,12 @@ def open_user_store(
         jobs=jobs,
         metrics=SupabaseMetricStore(client, jobs),
         artifacts=SupabaseArtifactStore(client, files, jobs, user_id),
-        blobs=SupabaseBlobStore(files, user_id, spool),
+        blobs=SupabaseBlobStore(
+            files, user_id, spool, lambda: client.rpc("studio_about", {})["max_object_bytes"]
+        ),
         tasks=SupabaseTaskStore(client, user_id),
         notifications=SupabaseNotificationStore(client, user_id),
+        routes=SupabaseNotificationRouteStore(client, user_id),
         runners=SupabaseRunnerStore(client, user_id),
         registry=SupabaseRunnerRegistry(client, user_id),
         handout=SupabaseJobHandout(client),

@@ -12,6 +12,8 @@ from tests.contracts.store_contract.ends import EndContract
 from tests.contracts.store_contract.jobs import JobStoreContract
 from tests.contracts.store_contract.metrics import MetricStoreContract
 from tests.contracts.store_contract.notifications import NotificationStoreContract
+from tests.contracts.store_contract.queue import QueueContract
+from tests.contracts.store_contract.routes import RouteContract
 from tests.contracts.store_contract.shipping import ShippingContract
 from tests.contracts.store_contract.stage import StoreContract
 from tests.contracts.store_contract.tasks import TaskStoreContract
@@ -33,6 +35,8 @@ __all__ = [
     "MetricStoreContract",
     "NotificationStoreContract",
     "OperatorStoreContract",
+    "QueueContract",
+    "RouteContract",
     "RunnerRegistryContract",
     "ShippingContract",
     "StoreContract",

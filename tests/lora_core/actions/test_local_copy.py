@@ -81,10 +81,10 @@ def test_a_file_is_fetched_once(workspace: Workspace) -> None:
 
 def test_a_copy_is_not_handed_to_another_person(workspace: Workspace) -> None:
     anne, _ = view_of(workspace, ANNE, b"Annes")
-    ben, blobs = view_of(workspace, BEN, b"Bens")
+    ben, blobs = view_of(workspace, BEN, b"Ben's")
     found = dataset(ANNE)
     assert local_copy(anne, found) != local_copy(ben, found)
-    assert local_copy(ben, found).read_bytes() == b"Bens"
+    assert local_copy(ben, found).read_bytes() == b"Ben's"
     assert blobs.opened == 1, "what Ben gets, his own store has given him"
     assert (workspace.settings.root / "cache").stat().st_mode & 0o077 == 0
 
@@ -98,6 +98,13 @@ def test_a_fetch_that_breaks_off_leaves_nothing(workspace: Workspace) -> None:
     assert not kept(workspace)
     blobs.breaks = False
     assert local_copy(anne, found).read_bytes() == b"hello"
+
+
+def test_what_is_not_as_long_as_the_data_set_is_not_kept(workspace: Workspace) -> None:
+    anne, _ = view_of(workspace, ANNE, b"<html>Sign in to this network</html>")
+    with pytest.raises(Unavailable, match="whole"):
+        local_copy(anne, dataset(ANNE))
+    assert not kept(workspace)
 
 
 def test_copies_stay_within_bounds(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,6 +12,7 @@ from lora_core.actions.workspace import Workspace
 from lora_core.errors import NotFound
 from lora_core.schema.artifact import Artifact, ArtifactKind
 from lora_core.schema.base import new_id, utc_now
+from lora_core.schema.job import JobStatus
 from lora_core.schema.run import EventKind, RunEvent
 from lora_core.studio import Studio
 from tests.lora_core.actions.scenes import claimed, submitted
@@ -66,3 +67,16 @@ def test_metrics_come_as_csv_with_every_point(studio: Studio, workspace: Workspa
 def test_logs_of_a_job_that_never_ran_are_not_found(workspace: Workspace) -> None:
     with pytest.raises(NotFound, match="No log file"):
         results.download_logs(workspace, submitted(workspace).id)
+
+
+def test_the_audit_trail_comes_whole_as_csv(workspace: Workspace) -> None:
+    job = submitted(workspace)
+    for _ in range(300):  # more than one page of the store's list
+        workspace.jobs.move(job.id, JobStatus.PAUSED, reason="a, b")
+        workspace.jobs.move(job.id, JobStatus.QUEUED)
+    name, content = results.download_events(workspace, job.id)
+    lines = list(csv.reader(io.StringIO(b"".join(content).decode())))
+    assert (name, lines[0]) == ("job-events.csv", results.EVENTS_HEADER)
+    assert len(lines) == 602
+    assert lines[2][2:] == ["held", "queued", "paused", "a, b"]
+    assert lines[-1][1:] == [workspace.user_id, "submitted", "", "queued", ""]

@@ -35,7 +35,7 @@ def test_only_the_sha256_of_a_token_reaches_the_store(person: Workspace) -> None
     assert token.startswith("lsr_")
     assert len(token) > 40
     assert list(registry(person).tokens) == [token_sha256(token)]
-    assert token not in repr(new.token)
+    assert token not in repr(new)
     assert token not in repr(runners.read_runners(person))
 
 

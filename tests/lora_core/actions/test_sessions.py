@@ -4,12 +4,13 @@ import gc
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from weakref import finalize
 
 import pytest
 
 from lora_core.actions.attempts import MAX_KEYS, AttemptLimit
 from lora_core.actions.session_files import sealed_name
-from lora_core.actions.sessions import IDLE_SECONDS, LIFE_SECONDS, MEMORY_SECONDS, Sessions
+from lora_core.actions.sessions import IDLE_SECONDS, LIFE_SECONDS, MEMORY_SECONDS, Sessions, SignedIn
 from lora_core.errors import Forbidden, NotAllowed, SignedOut, TooOften, Unavailable
 from lora_core.secrets import Secret
 from lora_core.store.accounts import AuthSession
@@ -399,6 +400,41 @@ def test_what_is_kept_in_a_session_is_made_once_and_for_it_alone(sessions: Sessi
     first = anne.keep_once("view", object)
     assert anne.keep_once("view", object) is first
     assert ben.keep_once("view", object) is not first
+
+
+class View:
+    """What a route keeps in a session. Whatever closes it holds the session, as connections do for their tokens."""
+
+    def __init__(self, session: SignedIn, closed: list[str]) -> None:
+        finalize(self, lambda: closed.append(session.email))
+
+
+@pytest.mark.parametrize("how", ["signed out", "unused", "ended by the project"])
+def test_what_is_kept_goes_with_the_session(
+    sessions: Sessions, accounts: FakeAccounts, clock: Clock, how: str
+) -> None:
+    session_id, anne = sessions.sign_in("anne@studio.test", "anne")
+    closed: list[str] = []
+    anne.keep_once("view", lambda: View(anne, closed))
+    if how == "signed out":
+        sessions.end(session_id.reveal())
+    elif how == "unused":
+        clock.wait(MEMORY_SECONDS + 1)
+        sessions.find(sessions.sign_in("ben@studio.test", "ben")[0].reveal())
+    else:
+        accounts.good.clear()
+        clock.wait(TOKEN_SECONDS)
+        with pytest.raises(SignedOut):
+            anne.token()
+    gc.collect()
+    assert closed == ["anne@studio.test"]
+
+
+def test_nothing_is_kept_in_a_session_that_has_ended(sessions: Sessions) -> None:
+    _, anne = sessions.sign_in("anne@studio.test", "anne")
+    anne.end()
+    with pytest.raises(SignedOut):
+        anne.keep_once("view", object)
 
 
 def test_attempts_come_back_with_time(clock: Clock) -> None:

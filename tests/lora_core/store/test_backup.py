@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import sqlite3
 import subprocess
@@ -576,7 +577,7 @@ def test_a_backup_of_a_newer_studio_is_refused(
     saved: Path, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     header, *rest = (saved / "manifest.jsonl").read_text().splitlines()
-    newer = header.replace('"schema_number":1', '"schema_number":99')
+    newer = re.sub(r'"schema_number":\d+', '"schema_number":99', header)
     (saved / "manifest.jsonl").write_text("\n".join([newer, *rest]) + "\n")
     with pytest.raises(StoreError, match=r"schema 99.*Update LoRA Studio"):
         put_back(saved, home)

@@ -3,16 +3,17 @@
 import json
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+from postgrest.types import CountMethod
 
 from lora_core.errors import Conflict, NotAllowed, NotFound, SignedOut, StoreError, Unavailable
 from lora_core.schema.job import JobFilter, JobStatus
-from lora_core.store.supabase.client import PersonClient
+from lora_core.store.supabase.client import TIMEOUT, PersonClient
 from lora_core.store.supabase.files import StorageFiles
 from lora_core.store.supabase.jobs import SupabaseJobStore
 from lora_core.store.supabase.retry import Patience, retried
@@ -120,7 +121,7 @@ def test_an_unreachable_project_is_unavailable_with_a_next_step() -> None:
         pytest.raises(Unavailable) as caught,
     ):
         client.rows(client.table("datasets").select("id"))
-    assert "try again" in caught.value.next_step
+    assert "Try again" in caught.value.next_step
 
 
 def test_nothing_answers_at_the_address(tmp_path: Path) -> None:
@@ -240,3 +241,36 @@ def test_patience_ends() -> None:
     with pytest.raises(Unavailable):
         retried(call, patience=Patience(tries=100, seconds=0.05, first_wait_seconds=0.02))
     assert calls < 10
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [httpx.Response(200, html="<html>Sign in to this network</html>"), httpx.Response(200, json={"a": 1})],
+    ids=["a page of a proxy", "no rows"],
+)
+def test_what_is_no_answer_of_a_project_is_no_empty_list(answer: httpx.Response) -> None:
+    with client_of(lambda _request: answer) as client, pytest.raises(Unavailable):
+        client.rows(client.table("datasets").select("id"))
+
+
+def test_a_page_of_a_proxy_is_no_count_of_zero() -> None:
+    with (
+        client_of(lambda _request: httpx.Response(200, headers={"content-type": "text/html"})) as client,
+        pytest.raises(Unavailable),
+    ):
+        client.execute(client.table("notifications").select("id", count=CountMethod.exact, head=True))
+
+
+def test_a_removal_waits_as_long_as_the_database_may_take() -> None:
+    asked: dict[str, float] = {}
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        asked[request.url.path.rsplit("/", 1)[-1]] = request.extensions["timeout"]["read"]
+        return httpx.Response(200, json=[])
+
+    with client_of(answer) as client:
+        with suppress(httpx.HTTPError, StoreError):
+            jobs_of(client).delete(JOB)
+        client.rpc("job_counts", {})
+    assert asked["delete_job"] > 60
+    assert asked["job_counts"] == TIMEOUT.read

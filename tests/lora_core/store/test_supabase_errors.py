@@ -14,6 +14,7 @@ from lora_core.errors import (
     TooLarge,
     Unavailable,
 )
+from lora_core.store.supabase import errors
 from lora_core.store.supabase.errors import error_of, typed_errors
 
 
@@ -85,9 +86,9 @@ def test_an_answer_becomes_one_kind_of_error(status: int, body: str, kind: type[
 @pytest.mark.parametrize(
     ("cause", "kind", "words"),
     [
-        (httpx.ConnectError("refused"), Unavailable, "network"),
-        (httpx.ReadTimeout("slow"), Unavailable, "try again"),
-        (httpx.RemoteProtocolError("Server disconnected"), Unavailable, "try again"),
+        (httpx.ConnectError("[Errno 111] refused"), Unavailable, "Try again"),
+        (httpx.ReadTimeout("slow"), Unavailable, "Try again"),
+        (httpx.RemoteProtocolError("Server disconnected"), Unavailable, "Try again"),
         (httpx.UnsupportedProtocol("no scheme"), StoreError, "SUPABASE_URL"),
         (httpx.InvalidURL("no host"), StoreError, "SUPABASE_URL"),
     ],
@@ -97,6 +98,19 @@ def test_a_network_that_fails_says_what_to_do(cause: Exception, kind: type[Studi
         raise cause
     assert type(caught.value) is kind
     assert words in caught.value.next_step
+
+
+def test_what_only_an_operator_understands_is_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    errors._note_once.cache_clear()
+    for _ in range(3):
+        with pytest.raises(Unavailable) as caught, typed_errors():
+            raise httpx.ConnectError("[Errno 113] No route to host")
+        assert "Errno" not in str(caught.value)
+    unavailable = error_of(503, '{"code": "PGRST002", "message": "schema cache"}')
+    assert "PGRST002" not in str(unavailable)
+    assert "No route to host" in caplog.text
+    assert caplog.text.count("Errno 113") <= 2, "once a minute"
+    assert "HTTP 503 PGRST002" in caplog.text
 
 
 def test_an_older_database_names_the_migrations() -> None:

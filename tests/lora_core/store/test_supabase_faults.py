@@ -64,7 +64,7 @@ def test_a_project_that_went_away_and_came_back(project: Project, anne: Supabase
     project.stop_gateway()
     with pytest.raises(Unavailable) as caught:
         anne.jobs.get(job_id)
-    assert "try again" in caught.value.next_step
+    assert "Try again" in caught.value.next_step
     project.start_gateway()
     assert anne.jobs.get(job_id).id == job_id
 

@@ -244,7 +244,7 @@ def test_a_project_that_is_away_is_unavailable(
     project: Project, files: StorageFiles, anne: Person, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     project.stop_gateway()
-    with pytest.raises(Unavailable, match="network"):
+    with pytest.raises(Unavailable, match="cannot be reached"):
         files.put(BUCKET, f"{anne.id}/x", written(tmp_path, b"x"))
 
 
@@ -281,3 +281,13 @@ def test_a_full_disk_is_said_to_be_one(
     with pytest.raises(DiskFull):
         store.put(BUCKET, f"{anne.id}/x", iter([b"one"]))
     assert not list((tmp_path / "spool").iterdir())
+
+
+def test_a_person_without_space_left_is_told_so(
+    project: Project, files: StorageFiles, anne: Person, tmp_path: Path
+) -> None:
+    store = SupabaseBlobStore(files, anne.id, tmp_path / "spool")
+    store.put(BUCKET, f"{anne.id}/datasets/x/data", iter([b"one"]))
+    project.sql("insert into public.quotas (user_id, storage_bytes) values (%s, 2)", anne.id)
+    with pytest.raises(Forbidden, match="used up"):
+        store.put(BUCKET, f"{anne.id}/datasets/y/data", iter([b"two"]))

@@ -402,6 +402,15 @@ def test_a_pod_may_take_its_job_again_and_another_machine_may_not(stage: Stage) 
         stage.pod(token).claim(runner_of("pod-2"), lease_seconds=30)
 
 
+def test_a_job_that_a_pod_cannot_read_ends_at_once_and_says_so(stage: Stage) -> None:
+    job_id, token = stage.handed_out()
+    stage.project.sql("update public.training_jobs set config = '{\"unheard\": 1}' where id = %s", job_id)
+    assert stage.pod(token).claim(runner_of("pod-1"), lease_seconds=30) is None
+    (row,) = stage.project.sql("select status, error from public.training_jobs where id = %s", job_id)
+    assert row["status"] == "failed"
+    assert row["error"].startswith("The runner cannot read this job")
+
+
 def test_a_pod_goes_on_with_its_own_claim_only(stage: Stage) -> None:
     _, token = stage.handed_out()
     claim = stage.pod(token).claim(runner_of("pod-1"), lease_seconds=30)

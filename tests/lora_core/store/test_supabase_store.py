@@ -1,6 +1,7 @@
 """Rows and files of a team's store: what the contract cannot ask of every store."""
 
 import json
+import os
 from datetime import timedelta
 
 import pytest
@@ -70,5 +71,43 @@ def test_a_file_above_the_limit_is_too_large(
     anne: SupabaseUserStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(anne.artifacts._files, "max_object_bytes", 10)
-    with pytest.raises(TooLarge):
+    with pytest.raises(TooLarge, match=r"^The file is larger"):
         anne.blobs.put("lora-datasets", f"{ANNE}/datasets/x/data", iter([b"x" * 11]))
+
+
+def test_a_file_above_the_projects_limit_is_not_called_by_the_name_it_has_on_its_way(
+    project: Project, anne: SupabaseUserStore
+) -> None:
+    project.settings.object_bytes = 10
+    with pytest.raises(TooLarge, match=r"^The file \(.* MB\) is larger than this Supabase project takes"):
+        anne.blobs.put("lora-datasets", f"{ANNE}/datasets/x/data", iter([b"x" * 11]))
+
+
+def test_the_limit_of_an_upload_is_that_of_its_bucket(project: Project, anne: SupabaseUserStore) -> None:
+    project.sql("update storage.buckets set file_size_limit = 50000000 where id = 'lora-datasets'")
+    assert anne.blobs.max_object_bytes == 50_000_000
+    project.stop_gateway()
+    assert anne.blobs.max_object_bytes == 50_000_000, "asked once"
+
+
+def test_a_bucket_without_a_limit_takes_what_the_store_tries(anne: SupabaseUserStore) -> None:
+    assert anne.blobs.max_object_bytes == files.MAX_OBJECT_BYTES
+
+
+def test_while_the_project_is_away_no_limit_is_made_up(project: Project, anne: SupabaseUserStore) -> None:
+    project.sql("update storage.buckets set file_size_limit = 50000000 where id = 'lora-datasets'")
+    project.stop_gateway()
+    assert anne.blobs.max_object_bytes == files.MAX_OBJECT_BYTES
+    project.start_gateway()
+    assert anne.blobs.max_object_bytes == 50_000_000
+
+
+def test_what_a_crash_has_left_on_its_way_goes_with_a_later_upload(anne: SupabaseUserStore) -> None:
+    spool = anne.blobs._spool
+    spool.mkdir(parents=True, exist_ok=True)
+    old, new = spool / "old", spool / "new"
+    for path in (old, new):
+        path.write_bytes(b"half")
+    os.utime(old, (0, 0))
+    anne.blobs.put("lora-datasets", f"{ANNE}/datasets/x/data", iter([b"x"]))
+    assert [path.name for path in spool.iterdir()] == ["new"]
