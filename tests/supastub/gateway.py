@@ -151,6 +151,7 @@ class Gateway:
             ws="none",
             lifespan="off",
             log_config=None,
+            log_level="warning",
             access_log=False,
             timeout_keep_alive=60,
         )

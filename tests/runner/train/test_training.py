@@ -84,7 +84,9 @@ def test_the_machine_is_read_meanwhile(learned: Outcome) -> None:
 
 def test_phases_come_in_order(learned: Outcome) -> None:
     phases = list(dict.fromkeys(phase["name"] for phase in learned.of("phase")))
-    assert phases == ["starting", "preparing_data", "loading_model", "training", "evaluating", "saving"]
+    assert phases == [
+        "starting", "preparing_data", "loading_model", "checking_memory", "training", "evaluating", "saving"
+    ]  # fmt: skip
     assert learned.of("phase", name="training")[0] == {"name": "training", "start_step": 0, "total_steps": 24}
 
 
@@ -211,7 +213,7 @@ def test_a_loss_that_is_no_number_is_recorded_as_such(bench: Bench, tmp_path: Pa
     weights["model.norm.weight"][0] = float("nan")
     save_file(weights, broken / "model.safetensors", metadata={"format": "pt"})
     bench.model = broken
-    ended = bench.train(optimisation={"max_steps": 2})
+    ended = bench.train(optimisation={"max_steps": 2}, alerts={"nonfinite": {"action": "notify"}})
     (point,) = ended.of("metrics", kind="train", step=1)
     assert (point["loss"], point["nonfinite"]["loss"]) == (None, "nan")
     assert ended.result["best_step"] is None
