@@ -1,4 +1,8 @@
-"""A studio as real processes in a folder of its own: app, runner or both, with their logs. Knows no browser."""
+"""A studio as real processes in a folder of its own: app, runner or both, with their logs. Knows no browser.
+
+`Stage` is the embedded studio; `team_stage.py` has those of a team. Journeys see no difference: they ask for a stage's app,
+runner and `workspace`, and run in every mode that makes sense for them.
+"""
 
 import json
 import os
@@ -7,7 +11,8 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from enum import StrEnum
 from pathlib import Path
 from typing import TypeVar
 
@@ -29,7 +34,24 @@ REFRESH_SECONDS = 1.0
 SOON = 60.0
 """Seconds for what takes a moment on a good machine: CI has two slow cores, and a browser on them."""
 
+RUNNER = (sys.executable, "-m", "runner", "--name", "this-machine")
+OURS = ("LORA_STUDIO_", "SUPABASE_", "POSTGRES", "PG")
+"""Variables of whoever runs the tests that no process on a stage may see."""
+
 T = TypeVar("T")
+
+
+class Mode(StrEnum):
+    """How a studio is set up."""
+
+    EMBEDDED = "embedded"
+    """One person, SQLite, app and runner on one machine."""
+
+    TEAM = "team"
+    """A project, people who sign in, and a runner of the whole team that knows no more than its own token."""
+
+    POD = "pod"
+    """As a team; every job is handed out to a process that knows no more than a token for that job."""
 
 
 def eventually(fact: Callable[[], T], what: str, *, within: float = SOON) -> T:
@@ -62,11 +84,13 @@ def script(**instructions: object) -> dict[str, str]:
 class Stage:
     """One home folder, one port, and the processes on them. Close it: that ends every process it started."""
 
-    def __init__(self, folder: Path, environment: dict[str, str] | None = None) -> None:
+    mode = Mode.EMBEDDED
+
+    def __init__(self, folder: Path, environment: Mapping[str, str] | None = None) -> None:
         self.folder = folder
-        self.settings = Settings(home=folder / "home", port=free_port(), refresh_seconds=REFRESH_SECONDS)
+        self.settings = self._settings()
         self.url = f"http://127.0.0.1:{self.settings.port}"
-        kept = {name: value for name, value in os.environ.items() if not name.startswith("LORA_STUDIO_")}
+        kept = {name: value for name, value in os.environ.items() if not name.startswith(OURS)}
         self.environment = {
             **kept,
             "LORA_STUDIO_HOME": str(self.settings.home),
@@ -81,6 +105,9 @@ class Stage:
         self._processes: list[subprocess.Popen[bytes]] = []
         self.app: subprocess.Popen[bytes] | None = None
         self.runner: subprocess.Popen[bytes] | None = None
+
+    def _settings(self) -> Settings:
+        return Settings(home=self.folder / "home", port=free_port(), refresh_seconds=REFRESH_SECONDS)
 
     # Processes
 
@@ -97,13 +124,20 @@ class Stage:
 
     def start_runner(self) -> None:
         """Start a runner."""
-        self.runner = self.spawn("runner", [sys.executable, "-m", "runner", "--name", "this-machine"])
+        self.runner = self.spawn("runner", RUNNER)
 
-    def spawn(self, name: str, command: list[str]) -> subprocess.Popen[bytes]:
+    def spawn(
+        self, name: str, command: Sequence[str], environment: Mapping[str, str] | None = None
+    ) -> subprocess.Popen[bytes]:
         """Start a process in its own session; what it prints goes to `<name>.log`."""
         with self.log_file(name).open("ab") as log:
             process = subprocess.Popen(
-                command, cwd=ROOT, env=self.environment, stdout=log, stderr=log, start_new_session=True
+                command,
+                cwd=ROOT,
+                env=self.environment if environment is None else environment,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
             )
         self._processes.append(process)
         return process
@@ -129,6 +163,15 @@ class Stage:
         assert self.app is not None
         self.app.kill()
         self.app.wait(10)
+
+    def training_processes(self) -> list[psutil.Process]:
+        """Return the processes under which trainers run: the runner, if it was started."""
+        return [psutil.Process(self.runner.pid)] if self.runner and self.runner.poll() is None else []
+
+    def trainers(self) -> list[psutil.Process]:
+        """Return the scripted trainers that are at work."""
+        children = [child for parent in self.training_processes() for child in family_of(parent)]
+        return [child for child in children if alive(child) and "runner.scripted" in command_of(child)]
 
     def close(self) -> None:
         """End what is still running, its children included, and let go of the store."""
@@ -195,6 +238,22 @@ def alive(process: psutil.Process) -> bool:
         return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return False
+
+
+def family_of(process: psutil.Process) -> list[psutil.Process]:
+    """Return a process's children and theirs, none if it has just ended."""
+    try:
+        return process.children(recursive=True)
+    except psutil.NoSuchProcess:
+        return []
+
+
+def command_of(process: psutil.Process) -> list[str]:
+    """Return a process's command, empty if it has just ended."""
+    try:
+        return process.cmdline()
+    except psutil.Error:
+        return []
 
 
 def end(process: subprocess.Popen[bytes]) -> None:

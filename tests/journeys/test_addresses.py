@@ -62,6 +62,7 @@ def test_a_link_to_a_job_is_the_first_that_a_fresh_server_serves(open_stage: Ope
     expect(person.page.get_by_test_id("stSidebar")).to_contain_text("New job")
 
 
+@pytest.mark.modes("embedded", "team")
 @pytest.mark.parametrize("given", [f"?id={UNKNOWN_ID}", "?id=../../etc/passwd", "?id=%00", ""])
 def test_a_wrong_address_of_a_job_gets_a_calm_answer(shared_stage: Stage, visit: Visit, given: str) -> None:
     person = visit(shared_stage)
@@ -71,6 +72,7 @@ def test_a_wrong_address_of_a_job_gets_a_calm_answer(shared_stage: Stage, visit:
     person.sees_title("Jobs")
 
 
+@pytest.mark.modes("embedded", "team")
 def test_filters_of_the_list_are_in_the_address_and_survive_a_reload(
     shared_stage: Stage, visit: Visit, running: Job
 ) -> None:

@@ -30,6 +30,7 @@ def upload(person: Visitor, file: Path) -> None:
     person.upload(file)
 
 
+@pytest.mark.modes("embedded", "team")
 def test_an_empty_file_is_refused_where_it_was_dropped(
     shared_stage: Stage, visit: Visit, tmp_path: Path
 ) -> None:
@@ -41,6 +42,7 @@ def test_an_empty_file_is_refused_where_it_was_dropped(
     person.sees("Choose a file with at least one row.")
 
 
+@pytest.mark.modes("embedded", "team")
 @pytest.mark.parametrize("name", UNREADABLE)
 def test_a_file_that_cannot_be_read_is_explained(
     shared_stage: Stage, visit: Visit, tmp_path: Path, name: str
@@ -58,6 +60,7 @@ def test_a_file_that_cannot_be_read_is_explained(
     expect(person.button("Train on this data set")).to_be_disabled()
 
 
+@pytest.mark.modes("embedded", "team")
 def test_a_broken_row_is_named_by_its_line_and_can_be_dropped(
     shared_stage: Stage, visit: Visit, tmp_path: Path
 ) -> None:

@@ -1,38 +1,24 @@
 """A person stops, pauses and resumes a job from its page."""
 
-import psutil
 import pytest
 from playwright.sync_api import expect
 
 from lora_core.schema.job import JobStatus
 from tests.journeys.conftest import OpenStage, Visit
-from tests.journeys.stage import ROOT, Stage, alive, eventually, script
+from tests.journeys.stage import ROOT, eventually, script
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(600)]
 
 SAMPLE = ROOT / "examples" / "formats" / "messages.jsonl"
+STEPS = 300
 
 
-def trainers(stage: Stage) -> list[psutil.Process]:
-    """Return the trainer processes of this stage's runner."""
-    assert stage.runner is not None
-    children = psutil.Process(stage.runner.pid).children(recursive=True)
-    return [child for child in children if alive(child) and "runner.scripted" in command_of(child)]
-
-
-def command_of(process: psutil.Process) -> list[str]:
-    """Return a process's command, empty if it has just ended."""
-    try:
-        return process.cmdline()
-    except psutil.Error:
-        return []
-
-
+@pytest.mark.modes("embedded", "team", "pod")
 def test_cancel_asks_first_by_name_and_ends_the_trainer(open_stage: OpenStage, visit: Visit) -> None:
     stage = open_stage(**script(steps=5000, step_seconds=0.1, checkpoint_every=1000)).start()
     job = stage.add_job(stage.add_dataset(SAMPLE), "Wrong data, sorry")
     stage.wait_for_step(job.id, 3)
-    assert trainers(stage)
+    assert stage.trainers()
     person = visit(stage)
     person.open(f"/job?id={job.id}")
     person.sees_status("Running")
@@ -47,24 +33,27 @@ def test_cancel_asks_first_by_name_and_ends_the_trainer(open_stage: OpenStage, v
     person.button("Cancel").click()
     person.dialog.get_by_role("button", name="Cancel the job").click()
     stage.wait_for_status(job.id, JobStatus.CANCELLED)
-    eventually(lambda: not trainers(stage), "the trainer is gone")
+    eventually(lambda: not stage.trainers(), "the trainer is gone")
     person.sees_status("Cancelled")
     expect(person.button("Cancel")).to_have_count(0)
 
 
+@pytest.mark.modes("embedded", "team", "pod")
 def test_pause_saves_and_resume_goes_on_from_there(open_stage: OpenStage, visit: Visit) -> None:
-    stage = open_stage(**script(steps=200, step_seconds=0.1, checkpoint_every=1000)).start()
-    job = stage.add_job(stage.add_dataset(SAMPLE), "Nightly")
-    stage.wait_for_step(job.id, 5)
+    stage = open_stage(**script(steps=STEPS, step_seconds=0.1, checkpoint_every=1000)).start()
+    dataset = stage.add_dataset(SAMPLE)
     person = visit(stage)
+    person.open()  # before the job starts: the first page of a fresh server takes a while
+    job = stage.add_job(dataset, "Nightly")
+    stage.wait_for_step(job.id, 5)
     person.open(f"/job?id={job.id}")
     person.sees_status("Running")
 
     person.button("Pause").click()
     paused = stage.wait_for_status(job.id, JobStatus.PAUSED)
     person.sees_status("Paused")
-    assert 5 <= paused.current_step < 200
-    assert not trainers(stage)
+    assert 5 <= paused.current_step < STEPS
+    assert not stage.trainers()
 
     person.button("Resume").click()
     stage.wait_for_status(job.id, JobStatus.COMPLETED)

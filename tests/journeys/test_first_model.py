@@ -51,6 +51,7 @@ def write_rows(file: Path) -> Path:
     return file
 
 
+@pytest.mark.modes("embedded", "team", "pod")
 def test_a_newcomer_trains_and_takes_home_an_adapter(
     open_stage: OpenStage, visit: Visit, tmp_path: Path
 ) -> None:

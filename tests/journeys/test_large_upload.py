@@ -33,6 +33,7 @@ def write_rows(file: Path) -> Path:
     return file
 
 
+@pytest.mark.modes("embedded", "team")
 def test_a_large_file_streams_through_the_app(open_stage: OpenStage, visit: Visit, tmp_path: Path) -> None:
     file = write_rows(tmp_path / "large.jsonl")
     assert file.stat().st_size > 190_000_000

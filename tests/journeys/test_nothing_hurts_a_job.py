@@ -25,6 +25,7 @@ def shows_newer(person: Visitor, step: int) -> None:
     eventually(lambda: person.step_shown() > step, f"the page shows a step after {step}")
 
 
+@pytest.mark.modes("embedded", "team", "pod")
 def test_a_job_outlives_the_app_and_the_open_page_finds_it_again(open_stage: OpenStage, visit: Visit) -> None:
     stage = open_stage(**script(steps=2000, step_seconds=0.1, checkpoint_every=500))
     job_id = running_job(stage)
@@ -46,6 +47,7 @@ def test_a_job_outlives_the_app_and_the_open_page_finds_it_again(open_stage: Ope
     assert [attempt.number for attempt in stage.workspace.jobs.attempts(job_id)] == [1]
 
 
+@pytest.mark.modes("embedded", "team")
 def test_a_job_outlives_the_browser(open_stage: OpenStage, visit: Visit) -> None:
     stage = open_stage(**script(steps=150, step_seconds=0.1, checkpoint_every=50))
     job_id = running_job(stage)

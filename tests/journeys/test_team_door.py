@@ -1,176 +1,214 @@
-"""People at the door of a team's studio, in real browsers: in, out, back after a restart, and nothing of each other."""
+"""People at the door of a team's studio, in real browsers: in, out, back after a restart, by invitation and not without."""
 
 import re
-from pathlib import Path
 
+import httpx
 import pytest
-from playwright.sync_api import expect
+from playwright.sync_api import Page, expect
 
-from tests.journeys.conftest import OpenStage, Visit
-from tests.journeys.stage import Stage, end
+from lora_core.actions import team
+from lora_core.schema.job import Job
+from tests.journeys.conftest import Visit
+from tests.journeys.stage import ROOT, Stage, end, script
+from tests.journeys.team_stage import TeamStage
 from tests.journeys.visitor import Visitor
-from tests.supastub.fixtures import project, rig  # noqa: F401
-from tests.supastub.rig import Person, Project
 
-pytestmark = [pytest.mark.browser, pytest.mark.slow]
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(600), pytest.mark.modes("team")]
 
-JOB = "/job?id=6f1ed002-ab55-4b37-8a4c-111111111111"
-
-
-@pytest.fixture
-def stage(project: Project, open_stage: OpenStage) -> Stage:  # noqa: F811
-    """A team's app; no runner."""
-    opened = open_stage(**project.environment())
-    opened.start_app()
-    return opened
+SAMPLE = ROOT / "examples" / "formats" / "messages.jsonl"
+INVITATION = re.compile(r"https?://\S+invitation=\S+")
 
 
-def type_in(visitor: Visitor, email: str, password: str) -> None:
-    """Fill in the form as a person does, and press Enter."""
-    visitor.page.get_by_label("E-mail").first.fill(email)
-    visitor.page.get_by_label("Password", exact=False).first.fill(password)
-    visitor.page.keyboard.press("Enter")
+@pytest.fixture(scope="module")
+def shared_environment() -> dict[str, str]:
+    return script(steps=5, step_seconds=0.01)
 
 
-def enter(visitor: Visitor, person: Person, path: str = "/") -> None:
-    visitor.page.goto(visitor.url + path)
-    type_in(visitor, person.email, person.password)
-    expect(sign_out(visitor)).to_be_visible()
+@pytest.fixture(scope="module")
+def job(shared_stage: Stage) -> Job:
+    """A job of Anne's."""
+    return shared_stage.add_job(shared_stage.add_dataset(SAMPLE), "Behind the door")
 
 
-def sign_out(visitor: Visitor):
-    return visitor.page.get_by_role("button", name="Sign out")
-
-
-def at_the_door(visitor: Visitor) -> None:
-    expect(visitor.page.get_by_role("button", name="Forgot password")).to_be_visible()
-
-
-def test_a_deep_link_waits_at_the_door(stage: Stage, visit: Visit, project: Project) -> None:  # noqa: F811
-    anne = project.add_person(email="anne@studio.test")
-    visitor = visit(stage)
-    visitor.page.goto(stage.url + JOB)
-    at_the_door(visitor)
-    expect(visitor.page.get_by_test_id("stSidebarNav")).to_have_count(0)
-    type_in(visitor, anne.email, "wrong")
-    expect(visitor.page.get_by_role("alert").get_by_text("do not belong together")).to_be_visible()
-    type_in(visitor, anne.email, anne.password)
-    visitor.sees("No such job")
-    assert visitor.page.url == stage.url + JOB
-    visitor.reload()
-    visitor.sees("No such job")
-    assert "HttpOnly" not in visitor.page.evaluate("document.cookie")
-    assert "lora_studio_session" not in visitor.page.evaluate("document.cookie")
-
-
-def test_two_people_in_one_app_see_nothing_of_each_other(
-    stage: Stage,
-    visit: Visit,
-    project: Project,  # noqa: F811
-    tmp_path: Path,
-) -> None:
-    anne, ben = project.add_person(email="anne@studio.test"), project.add_person(email="ben@studio.test")
-    of_anne, of_ben = visit(stage), visit(stage, scheme="dark")
-    enter(of_anne, anne, "/datasets")
-    enter(of_ben, ben, "/datasets")
-    file = tmp_path / "annes-own.jsonl"
-    file.write_text('{"text": "hello"}\n' * 20, encoding="utf-8")
-    of_anne.upload(file)
-    of_anne.sees(re.compile("annes-own"))
-    of_ben.reload()
-    of_ben.sees("No data sets yet")
-    assert "annes" not in of_ben.page.locator("body").inner_text()
-    dataset = project.sql("select id::text from public.datasets")[0]["id"]
-    status = "async url => (await fetch(url)).status"
-    assert of_anne.page.evaluate(status, f"/api/download/dataset/{dataset}") == 200
-    assert of_ben.page.evaluate(status, f"/api/download/dataset/{dataset}") == 404
-    sign_out(of_ben).click()
-    at_the_door(of_ben)
-    assert of_ben.page.evaluate(status, f"/api/download/dataset/{dataset}") == 401
-    of_anne.reload()
-    of_anne.sees(re.compile("annes-own"))
-
-
-def test_signing_out_ends_every_tab_calmly(stage: Stage, visit: Visit, project: Project) -> None:  # noqa: F811
-    anne = project.add_person(email="anne@studio.test")
-    visitor = visit(stage)
-    enter(visitor, anne, "/jobs")
-    other = visitor.context.new_page()
-    other.goto(stage.url)
-    other.get_by_role("button", name="Sign out").click()
-    expect(other.get_by_role("button", name="Forgot password")).to_be_visible()
-    visitor.sees("You are signed out.")
-    visitor.page.get_by_role("button", name="Sign in again").click()
-    at_the_door(visitor)
-    assert visitor.page.url.endswith("/jobs")
-
-
-def test_a_restart_of_the_app_keeps_people_in(stage: Stage, visit: Visit, project: Project) -> None:  # noqa: F811
-    anne = project.add_person(email="anne@studio.test")
-    visitor = visit(stage)
-    enter(visitor, anne, "/jobs")
+def restart_app(stage: Stage) -> None:
     assert stage.app is not None
     end(stage.app)
     stage.start_app()
+
+
+def at_the_door(page: Page) -> None:
+    """Check that a page shows the door and nothing of the studio behind it."""
+    expect(page.locator("form[data-mode=sign_in]")).to_be_visible()
+    expect(page.get_by_test_id("stSidebarNav")).to_have_count(0)
+
+
+def words(visitor: Visitor) -> str:
+    return visitor.page.locator("body").inner_text()
+
+
+def test_a_link_to_a_job_waits_at_the_door_of_a_fresh_server(
+    team_stage: TeamStage, visit: Visit, job: Job
+) -> None:
+    restart_app(team_stage)
+    visitor = visit(team_stage, stranger=True)
+    visitor.open(f"/job?id={job.id}")
+    at_the_door(visitor.page)
+    assert job.name not in words(visitor)
+    visitor.knock(team_stage.person.email, "wrong")
+    expect(visitor.page.get_by_role("alert").get_by_text("do not belong together")).to_be_visible()
+    assert not any(job.name.encode() in frame for frame in visitor.heard)
+
+    visitor.sign_in(team_stage.person.email, team_stage.person.password)
+    visitor.sees_title(job.name)
+    assert visitor.page.url == f"{team_stage.url}/job?id={job.id}"
+
+    visitor.reload()
+    visitor.sees_title(job.name)
+    (cookie,) = [cookie for cookie in visitor.context.cookies() if "session" in cookie["name"]]
+    assert (cookie["httpOnly"], cookie["sameSite"]) == (True, "Strict")
+    seen_by_scripts = visitor.page.evaluate(
+        "document.cookie + JSON.stringify({...localStorage, ...sessionStorage})"
+    )
+    assert cookie["name"] not in seen_by_scripts
+    assert cookie["value"] not in seen_by_scripts
+
+
+def test_a_restart_of_the_app_keeps_people_in(team_stage: TeamStage, visit: Visit, job: Job) -> None:
+    visitor = visit(team_stage)
     visitor.open("/jobs")
-    visitor.sees("No jobs yet")
+    visitor.sees_title("Jobs")
+    restart_app(team_stage)
+    visitor.open(f"/job?id={job.id}")
+    visitor.sees_title(job.name)
 
 
-def test_a_link_on_another_site_leads_in(stage: Stage, visit: Visit, project: Project) -> None:  # noqa: F811
+def test_signing_out_in_one_tab_ends_the_other_calmly(team_stage: TeamStage, visit: Visit, job: Job) -> None:
+    visitor = visit(team_stage)
+    visitor.open(f"/job?id={job.id}")
+    visitor.sees_title(job.name)
+    download = f"/api/download/metrics/{job.id}"
+    assert visitor.answer_of(download) == 200
+    other = visitor.context.new_page()
+    other.goto(team_stage.url)
+    other.get_by_role("button", name="Sign out").click()
+    at_the_door(other)
+
+    visitor.sees("You are signed out.")  # by itself: nobody has touched this tab
+    expect(visitor.page.get_by_text(job.name)).to_have_count(0)
+    assert visitor.answer_of(download) == 401
+    visitor.page.get_by_role("button", name="Sign in again").click()
+    at_the_door(visitor.page)
+    visitor.sign_in(team_stage.person.email, team_stage.person.password)
+    visitor.sees_title(job.name)
+
+
+def test_a_link_on_another_site_leads_in(team_stage: TeamStage, visit: Visit) -> None:
     """The cookie is Strict: the document comes without it, the page is drawn with it (pages/frame/cookies.py)."""
-    anne = project.add_person(email="anne@studio.test")
-    visitor = visit(stage)
-    enter(visitor, anne)
+    visitor = visit(team_stage, person=team_stage.other)
+    visitor.open()
+    visitor.sees_title("Home")
+    content = f'<a href="{team_stage.url}/jobs">the jobs</a>'
     visitor.page.route(
-        "http://mail.test/**",
-        lambda route: route.fulfill(content_type="text/html", body=f'<a href="{stage.url}/jobs">the job</a>'),
+        "http://mail.test/**", lambda route: route.fulfill(content_type="text/html", body=content)
     )
     visitor.page.goto("http://mail.test/")
-    visitor.page.get_by_text("the job").click()
+    visitor.page.get_by_text("the jobs").click()
     visitor.sees("No jobs yet")
     visitor.requests = [url for url in visitor.requests if not url.startswith("http://mail.test")]
 
 
-def test_an_invitation_and_a_new_password_lead_in(stage: Stage, visit: Visit, project: Project) -> None:  # noqa: F811
-    operator = project.add_person(email="operator@studio.test", operator=True)
-    inviting = visit(stage)
-    enter(inviting, operator, "/operator")
-    inviting.page.get_by_role("button", name="Invite a person").click()
-    inviting.dialog.get_by_role("textbox").first.fill("carl@studio.test")
+def test_an_invitation_leads_in_once(team_stage: TeamStage, visit: Visit) -> None:
+    inviting = visit(team_stage, person=team_stage.operator)
+    inviting.open("/operator")
+    inviting.sees_title("Team")
+    expect(inviting.metric("People")).to_contain_text("3")
+    inviting.button("Invite a person").click()
+    inviting.fill("invite_email", "carl@studio.test")
     inviting.dialog.get_by_role("button", name="Make the invitation").click()
-    code = inviting.dialog.get_by_test_id("stCode")
-    expect(code).to_contain_text("invitation=")
-    link = re.search(r"https?://\S+", code.inner_text())
+    link = INVITATION.search(inviting.dialog.get_by_text(INVITATION).first.inner_text())
     assert link is not None
-    carl = visit(stage, width=390, height=780)
-    carl.page.goto(link[0])
-    carl.page.get_by_label("Choose a password").fill("a long first password")
-    carl.page.keyboard.press("Enter")
+    inviting.dialog.get_by_role("button", name="I have copied it").click()
+    expect(inviting.dialog).to_have_count(0)
+    assert link[0] not in inviting.page.content()
+    inviting.sees("carl@studio.test")
+
+    carl = visit(team_stage, stranger=True, width=390, height=780)
+    path = link[0].removeprefix(team_stage.url)
+    carl.open(path)
+    expect(carl.door).to_have_attribute("data-mode", "join")
+    expect(carl.door.locator("input[name=email]")).to_have_value("carl@studio.test")
+    with carl.page.expect_navigation():
+        carl.knock("carl@studio.test", "a long first password")
     carl.sees("Fine-tune your first model")
     assert "invitation" not in carl.page.url
+    inviting.reload()
+    expect(inviting.metric("People")).to_contain_text("4")
+    expect(inviting.main.get_by_text("carl@studio.test")).to_have_count(0)  # the table of people is a picture
 
-    again = visit(stage)
-    again.page.goto(stage.url)
-    again.page.get_by_role("button", name="Forgot password").click()
-    again.page.get_by_label("E-mail").nth(1).fill("carl@studio.test")
-    again.page.keyboard.press("Enter")
-    expect(again.page.get_by_text("a mail with a link is on its way")).to_be_visible()
-    token = project.mails("carl@studio.test")[-1]["token_hash"]
-    again.page.goto(f"{stage.url}/?token_hash={token}&type=recovery")
-    again.page.get_by_label("New password").fill("another long password")
-    again.page.keyboard.press("Enter")
-    expect(sign_out(again)).to_be_visible()
-    carl.sees("You are signed out.")
+    late = visit(team_stage, stranger=True)
+    late.open(path)
+    late.knock("dora@studio.test", "a long first password")
+    late.sees("by invitation")
 
 
-def test_a_project_that_is_away_is_said_and_comes_back(stage: Stage, visit: Visit, project: Project) -> None:  # noqa: F811
-    anne = project.add_person(email="anne@studio.test")
-    visitor = visit(stage)
-    enter(visitor, anne, "/jobs")
-    project.stop_gateway()
-    visitor.page.reload()
-    visitor.sees(re.compile("cannot be reached"))
-    expect(sign_out(visitor)).to_be_visible()
-    project.start_gateway()
-    visitor.page.reload()
-    visitor.sees("No jobs yet")
+def test_without_an_invitation_nobody_gets_in(team_stage: TeamStage, visit: Visit) -> None:
+    stranger = visit(team_stage, stranger=True)
+    stranger.open("/jobs")
+    at_the_door(stranger.page)
+    stranger.page.get_by_role("button", name="I have an invitation").click()
+    stranger.door.locator("input[name=invitation]").fill("lsi_made_up")
+    stranger.knock("eve@studio.test", "a long first password")
+    stranger.sees("by invitation")
+    stranger.door.locator("input[name=invitation]").fill("")
+    stranger.knock("eve@studio.test", "a long first password")
+    stranger.sees("by invitation")
+
+    past_the_app = httpx.post(
+        f"{team_stage.project.url}/auth/v1/signup",
+        headers={"apikey": team_stage.project.publishable_key},
+        json={"email": "eve@studio.test", "password": "a long first password"},
+    )
+    assert past_the_app.status_code >= 400
+    people = team.read_team(team_stage.workspace_of(team_stage.operator)).people
+    assert "eve@studio.test" not in {person.email for person in people}
+
+
+def test_the_operators_page_is_the_operators(team_stage: TeamStage, visit: Visit, job: Job) -> None:
+    visitor = visit(team_stage)
+    visitor.open("/operator")
+    visitor.sees("Your account is not an operator's.")
+    expect(visitor.button("Invite a person")).to_have_count(0)
+    expect(visitor.page.get_by_test_id("stSidebarNav").get_by_text("Team")).to_have_count(0)
+    assert not any(team_stage.other.email.encode() in frame for frame in visitor.heard)
+
+    operator = visit(team_stage, person=team_stage.operator)
+    operator.open("/operator")
+    operator.sees_title("Team")
+    expect(operator.page.get_by_test_id("stSidebarNav").get_by_text("Team")).to_be_visible()
+    assert any(team_stage.other.email.encode() in frame for frame in operator.heard)
+    operator.open(f"/job?id={job.id}")
+    operator.sees("No such job")
+    assert not any(job.name.encode() in frame for frame in operator.heard)
+
+
+def test_a_mailed_link_sets_a_new_password_and_ends_other_sessions(
+    team_stage: TeamStage, visit: Visit
+) -> None:
+    person = team_stage.project.add_person(email="finn@studio.test")
+    before = visit(team_stage, person=person)
+    before.open("/jobs")
+    before.sees("No jobs yet")
+    visitor = visit(team_stage, stranger=True)
+    visitor.open()
+    visitor.page.get_by_role("button", name="Forgot password").click()
+    visitor.door.locator("input[name=email]").fill(person.email)
+    visitor.door.locator("button.main").click()
+    visitor.sees("a mail with a link is on its way")
+    token = team_stage.project.mails(person.email)[-1]["token_hash"]
+    visitor.open(f"/?token_hash={token}&type=recovery")
+    visitor.door.locator("input[name=password]").fill("another long password")
+    with visitor.page.expect_navigation():
+        visitor.door.locator("button.main").click()
+    visitor.sees_title("Home")
+    assert token not in visitor.page.url
+    before.sees("You are signed out.")

@@ -8,6 +8,8 @@ from urllib.parse import urlsplit
 from playwright.sync_api import Browser, Locator, Page, WebSocket, expect
 from streamlit.proto.BackMsg_pb2 import BackMsg
 
+from tests.supastub.access import Person
+
 WAIT_MS = 60_000
 """Longest wait for anything on a page: CI has two slow cores."""
 
@@ -17,12 +19,24 @@ CALAMITY = ("Traceback (most recent call last)", "Something went wrong on this p
 
 
 class Visitor:
-    """One browser profile of its own, with one page."""
+    """One browser profile of its own, with one page.
+
+    Args:
+        account: Who it is in a team's studio; signs in at the door that the first address opens.
+    """
 
     def __init__(
-        self, browser: Browser, url: str, *, scheme: str = "light", width: int = 1280, height: int = 900
+        self,
+        browser: Browser,
+        url: str,
+        *,
+        account: Person | None = None,
+        scheme: str = "light",
+        width: int = 1280,
+        height: int = 900,
     ) -> None:
         self.url = url
+        self._account = account
         self.context = browser.new_context(
             color_scheme="dark" if scheme == "dark" else "light",
             viewport={"width": width, "height": height},
@@ -31,6 +45,8 @@ class Visitor:
         self.context.set_default_timeout(WAIT_MS)
         self.requests: list[str] = []
         self.page_errors: list[str] = []
+        self.heard: list[bytes] = []
+        """All that the app has sent over the pages' connections."""
         self.ticks: Counter[str] = Counter()
         """How often each timer (fragment) of the page has asked for a refresh."""
         self.context.on("request", lambda request: self.requests.append(request.url))
@@ -47,14 +63,45 @@ class Visitor:
                 if fragment:
                     self.ticks[fragment] += 1
 
+        def received(content: str | bytes) -> None:
+            self.heard.append(content if isinstance(content, bytes) else content.encode())
+
         socket.on("framesent", sent)
+        socket.on("framereceived", received)
 
     # Going about
 
     def open(self, path: str = "/") -> None:
-        """Open an address of the studio and wait until it is drawn."""
+        """Open an address of the studio and wait until it is drawn; in a team, sign in there the first time."""
         self.page.goto(self.url + path)
         self.idle()
+        if self._account is not None:
+            account, self._account = self._account, None
+            self.sign_in(account.email, account.password)
+
+    @property
+    def door(self) -> Locator:
+        """The form at the door, of all that it has the one that is shown."""
+        return self.page.locator("form[data-mode]:visible")
+
+    def knock(self, email: str, password: str) -> None:
+        """Fill in what the door asks for, and press its button."""
+        self.door.locator("input[name=email]").fill(email)
+        self.door.locator("input[name=password]").fill(password)
+        self.door.locator("button.main").click()
+
+    def sign_in(self, email: str, password: str) -> None:
+        """Go through the door; the page behind it is loaded anew."""
+        expect(self.door).to_have_attribute("data-mode", "sign_in")
+        with self.page.expect_navigation():
+            self.knock(email, password)
+        self.idle()
+
+    def sign_out(self) -> None:
+        """Press the button in the sidebar and wait for the door."""
+        with self.page.expect_navigation():
+            self.page.get_by_test_id("stSidebar").get_by_role("button", name="Sign out").click()
+        expect(self.door).to_have_attribute("data-mode", "sign_in")
 
     def reload(self) -> None:
         """Press F5."""
@@ -132,6 +179,10 @@ class Visitor:
         """Return the step that the progress bar of the job page tells, 0 if it tells none."""
         found = re.search(r"Step ([\d,]+) of", self.main.inner_text())
         return int(found[1].replace(",", "")) if found else 0
+
+    def answer_of(self, path: str) -> int:
+        """Return the status of the app's answer to this browser's own request for a path."""
+        return int(self.page.evaluate("async path => (await fetch(path)).status", path))
 
     # Afterwards
 
