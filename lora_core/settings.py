@@ -101,9 +101,6 @@ class Settings(BaseSettings):
         "real", description="scripted computes nothing: for tests only."
     )
     script: str = Field("", description="Instructions of the scripted trainer (JSON): for tests only.")
-    model_roots: tuple[Path, ...] = Field(
-        (Path("~"),), description="Folders under which local base models may be used (embedded mode)."
-    )
 
     supabase_url: str = Field(
         "",
@@ -114,6 +111,10 @@ class Settings(BaseSettings):
         "",
         validation_alias=AliasChoices("SUPABASE_PUBLISHABLE_KEY", "SUPABASE_ANON_KEY", "supabase_key"),
         description="Publishable key of that project (never a secret or service-role key).",
+    )
+    model_roots: tuple[Path, ...] = Field(
+        default_factory=lambda data: () if data.get("supabase_url") else (Path("~"),),
+        description="Folders under which local base models may be used; default: your home in the embedded mode, none in a team.",
     )
     runner_token: SecretStr = Field(
         SecretStr(""),
