@@ -3,11 +3,14 @@
 import os
 
 import pytest
+from playwright.sync_api import expect
 
+from lora_core.actions import team
 from lora_core.schema.job import JobStatus
 from tests.journeys.conftest import OpenStage, Visit
 from tests.journeys.demo import give_models
-from tests.journeys.stage import ROOT, eventually
+from tests.journeys.stage import ROOT, eventually, script
+from tests.journeys.team_stage import TeamStage
 from tests.journeys.visitor import Visitor
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.timeout(1800)]
@@ -80,3 +83,26 @@ if os.environ.get("GALLERY"):
                 person.idle()
                 take(person, f"{name}-{scheme}")
         assert stage.job(job.id).status is JobStatus.RUNNING, "the pictures of the job were taken too late"
+
+    @pytest.mark.modes("team")
+    def test_take_the_pictures_of_a_team(open_stage: OpenStage, visit: Visit) -> None:
+        stage = open_stage(LORA_STUDIO_REFRESH_SECONDS=REFRESH_SECONDS, **script(steps=400, step_seconds=0.5))
+        assert isinstance(stage, TeamStage)
+        stage.start()
+        operator = stage.workspace_of(stage.operator)
+        team.invite_person(operator, "carla@example.org")
+        dataset = stage.add_dataset(SAMPLE, name="Support tickets")
+        job = stage.add_job(dataset, "Tickets to JSON, rank 16")
+        stage.add_job(dataset, "Tickets to JSON, rank 8")
+        stage.wait_for_step(job.id, 5)
+        pages = {"operator": ("/operator", "Team"), "settings": ("/settings", "Settings")}
+        for scheme in ("light", "dark"):
+            stranger = visit(stage, stranger=True, scheme=scheme, width=WIDTH, height=LEAST_HEIGHT)
+            stranger.page.goto(stage.url)
+            expect(stranger.door).to_be_visible()
+            stranger.page.screenshot(path=FOLDER / f"sign-in-{scheme}.png", animations="disabled")
+            person = visit(stage, person=stage.operator, scheme=scheme, width=WIDTH, height=LEAST_HEIGHT)
+            for name, (path, title) in pages.items():
+                person.open(path)
+                person.sees_title(title)
+                take(person, f"{name}-{scheme}")

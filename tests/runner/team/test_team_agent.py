@@ -133,8 +133,9 @@ def test_a_revoked_runner_ends_its_trainer_says_what_to_do_and_stays(
     assert not trainers(bench.home)
     wait_until(lambda: agent.refusal, "the runner to hear of it")
     calls = bench.project.faults.count("/rest/v1/rpc/runner_claim")
-    time.sleep(1)
-    assert bench.project.faults.count("/rest/v1/rpc/runner_claim") == calls, "it asks slowly now"
+    time.sleep(2)
+    asked = bench.project.faults.count("/rest/v1/rpc/runner_claim") - calls
+    assert asked <= 1, "it asks slowly now; one question may have been on its way"
     said = [record.getMessage() for record in caplog.records if "refuses this runner" in record.getMessage()]
     assert len(said) == 1
     assert "Register the runner again" in said[0]
