@@ -6,7 +6,7 @@ import pytest
 from psycopg.types.json import Jsonb
 
 from lora_core.schema.base import new_id
-from tests.supabase_sql.stage import Asker, Row, events_of, hex_of, job_of, refused
+from tests.supabase_sql.stage import Asker, Row, call, events_of, hex_of, job_of, refused
 from tests.supastub.rig import Project
 
 PAST = "2026-03-01T12:00:00Z"
@@ -598,6 +598,36 @@ class TestArtifacts:
 
 
 class TestNotifications:
+    def test_they_are_shown_and_sent_to_nobody(self, project: Project, anne: Asker) -> None:
+        route = {
+            "id": new_id(),
+            "name": "Slack",
+            "ciphertext": "x",
+            "key_id": "k",
+            "events": ["job_completed"],
+        }
+        anne.call("add_notification_route", p_route=route | {"created_at": "2026-01-01T00:00:00Z"})
+        anne.call(
+            "register_runner", p_id=new_id(), p_name="w", p_scope="mine", p_token_sha256=hex_of("lsr_x")
+        )
+
+        def claimed() -> Row | None:
+            with project.as_role("anon") as machine:
+                asked = {"p_token": "lsr_x", "p_claim": new_id(), "p_key_ids": ["k"], "p_lease_seconds": 30.0}
+                answer: Row | None = call(machine, "delivery_claim", **asked)
+                return answer
+
+        (now,) = project.sql("select now()::text as now")
+        anne.call("import_notifications", p_rows=Jsonb([bell(kind="job_completed", created_at=now["now"])]))
+        assert claimed() is None
+        project.sql(
+            "insert into public.notifications (id, user_id, kind, title) values (gen_random_uuid(), %s, 'job_completed', 'Done')",
+            anne.id,
+        )
+        taken = claimed()
+        assert taken is not None
+        assert taken["notification"]["title"] == "Done"
+
     def test_they_arrive_as_they_were(self, anne: Asker) -> None:
         job_id = opened(anne)
         rows = [bell(job_id=job_id, read_at=LATER), bell(body="why")]
