@@ -35,7 +35,7 @@ def test_there_is_no_way_past_the_functions(world: World, statement: str) -> Non
     if statement.startswith("set role"):
         for caller in world.callers.values():
             # The role of a request belongs to the API's own account, which cannot become more than its three roles.
-            can = "select pg_has_role('authenticator', %s, 'set') as can"
+            can = "select pg_has_role('authenticator', %s, 'member') as can"
             expected = statement.endswith("service_role")
             assert world.project.sql(can, statement.split()[-1]) == [{"can": expected}], caller.name
         return

@@ -98,7 +98,7 @@ def test_points_of_a_long_job_are_hidden_by_and_by(shop: Workshop) -> None:
     held.ship(points=[held.evaluation(45_000, 1.0)])
     shop.sql(
         "insert into public.metrics_points (job_id, kind, step, user_id, attempt, seq, recorded_at)"
-        " select %s, 'train', step, %s, 1, 9, now() from generate_series(1, 45_000) step",
+        " select %s, 'train', step, %s, 1, 9, now() from generate_series(1, 45000) step",
         held.id,
         shop.anne.id,
     )
