@@ -48,7 +48,7 @@ class SpikeRule(Frozen):
 
 
 class GradientRule(Frozen):
-    """Gradients explode."""
+    """The gradient norm stands far above what is usual, several times in a row."""
 
     action: AlertAction = Field("notify", title=ACTION_TITLE, description=ACTION_TEXT)
     ratio: float = Field(
@@ -62,7 +62,7 @@ class GradientRule(Frozen):
 
 
 class PlateauRule(Frozen):
-    """The validation loss has stopped to improve."""
+    """The validation loss no longer gets better."""
 
     action: AlertAction = Field("notify", title=ACTION_TITLE, description=ACTION_TEXT)
     improvement: float = Field(

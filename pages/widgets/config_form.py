@@ -11,7 +11,11 @@ from pydantic.fields import FieldInfo
 
 from lora_core.schema.config import TrainingConfig
 
-FORMATS = {"optimisation.learning_rate": ("%.1e", 1e-5), "optimisation.weight_decay": ("%.3f", 0.001)}
+FORMATS = {
+    "optimisation.learning_rate": ("%.1e", 1e-5),
+    "optimisation.weight_decay": ("%.3f", 0.001),
+    "alerts.plateau.improvement": ("%.3f", 0.001),
+}
 """Number format and step where the usual two decimals do not serve."""
 COLUMNS = 4
 ALERT_COLUMNS = 3
