@@ -177,6 +177,12 @@ def download(
     job: JobArgument,
     what: Annotated[str, typer.Option(help="adapter, checkpoint (the newest), metrics or logs.")] = "adapter",
     output: OutputOption = None,
+    link_hours: Annotated[
+        float | None,
+        typer.Option(
+            help="Print addresses of the files instead, good for so many hours (team mode; keep them secret)."
+        ),
+    ] = None,
 ) -> None:
     """Download a job's adapter (zip), newest checkpoint (zip), metrics (CSV) or logs (zip)."""
     with explained():
@@ -190,6 +196,10 @@ def download(
             stored = results.list_artifacts(workspace, found.id, ArtifactKind(what))
             if not stored:
                 raise NotFound(f"Job {found.name!r} has no {what} yet.")
+            if link_hours is not None:
+                for name, address in results.link_artifact(workspace, stored[0].id, hours=link_hours).items():
+                    print(f"{name}\t{address}")
+                return
             name, content = results.download_artifact(workspace, stored[0].id)
         else:
             raise ConfigError(

@@ -30,6 +30,14 @@ class HasLocalPath(Protocol):
         """Return where the file is."""
 
 
+@runtime_checkable
+class HasSignedUrls(Protocol):
+    """Extra power of a blob store that can open a file to somebody without a session, for a while."""
+
+    def signed_url(self, bucket: str, key: str, *, seconds: int) -> str:
+        """Return the address; whoever has it can read the file until then."""
+
+
 def local_copy(workspace: Workspace, dataset: Dataset) -> Path:
     """Return a path on this machine that holds the data set's file, fetching it once if the store is elsewhere.
 

@@ -2,12 +2,13 @@
 
 from collections.abc import Iterator, Sequence
 
-from lora_core.actions.files import csv_of, zip_of
+from lora_core.actions.files import HasSignedUrls, csv_of, zip_of
 from lora_core.actions.workspace import Workspace
-from lora_core.errors import NotFound
+from lora_core.errors import NotAllowed, NotFound
 from lora_core.schema.artifact import Artifact, ArtifactKind
 from lora_core.schema.metrics import METRIC_COLUMNS, MetricKind, MetricPoint
 
+MOST_LINK_HOURS = 168
 EVENTS_HEADER = ["at", "actor", "action", "from_status", "to_status", "reason"]
 CSV_HEADER = ["kind", "step", "attempt", "recorded_at", *METRIC_COLUMNS]
 
@@ -33,6 +34,32 @@ def download_artifact(workspace: Workspace, artifact_id: str) -> tuple[str, Iter
     job = workspace.jobs.get(artifact.job_id)
     suffix = f"-step-{artifact.step}" if artifact.kind is ArtifactKind.CHECKPOINT else ""
     return f"{safe_file_name(job.name)}-{artifact.kind.value}{suffix}.zip", zip_of(workspace, [artifact])
+
+
+def link_artifact(workspace: Workspace, artifact_id: str, *, hours: float) -> dict[str, str]:
+    """Return an address for each file of an artifact that opens it without a session, for so many hours.
+
+    Returns:
+        {file name: address}.
+
+    Raises:
+        NotAllowed: The store is a folder on this machine, or the hours are not between a minute and a week.
+        NotFound: No such artifact of this person.
+    """
+    blobs = workspace.blobs
+    if not isinstance(blobs, HasSignedUrls):
+        raise NotAllowed(
+            "Files of a one-person studio have no address.", "Use `download` without --link-hours."
+        )
+    if not 1 / 60 <= hours <= MOST_LINK_HOURS:
+        raise NotAllowed(f"A link lasts between a minute and {MOST_LINK_HOURS} hours.")
+    artifact = workspace.artifacts.get(artifact_id)
+    return {
+        file.name: blobs.signed_url(
+            artifact.bucket, f"{artifact.path}/{file.name}", seconds=int(hours * 3600)
+        )
+        for file in artifact.files
+    }
 
 
 def download_metrics(workspace: Workspace, job_id: str) -> tuple[str, Iterator[bytes]]:

@@ -91,6 +91,11 @@ class SupabaseBlobStore:
         self._check(bucket, key)
         return self._files.open(bucket, key)
 
+    def signed_url(self, bucket: str, key: str, *, seconds: int) -> str:
+        """Return an address that opens one of this person's files without a session; see `StorageFiles.signed_url`."""
+        self._check(bucket, key)
+        return self._files.signed_url(bucket, key, seconds=seconds)
+
     def delete(self, bucket: str, key: str) -> None:
         """Remove a file; a missing one is no error."""
         self._check(bucket, key)

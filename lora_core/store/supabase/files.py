@@ -117,6 +117,16 @@ class StorageFiles:
         answer = _json(self._call("GET", f"/object/info/{bucket}/{quote(key)}"))
         return int(answer["size"])
 
+    def signed_url(self, bucket: str, key: str, *, seconds: int) -> str:
+        """Return an address that opens a file without a session for so many seconds. Whoever has it can read the file.
+
+        Raises:
+            NotFound: No such file, or none that the asker may see.
+        """
+        check_key(bucket, key)
+        answer = _json(self._call("POST", f"/object/sign/{bucket}/{quote(key)}", json={"expiresIn": seconds}))
+        return f"{self._root}/{str(answer['signedURL']).lstrip('/')}"
+
     def remove(self, bucket: str, keys: Sequence[str]) -> None:
         """Remove files; missing ones, and those the asker may not remove, are no error."""
         for key in keys:

@@ -3,13 +3,14 @@
 import csv
 import io
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from lora_core.actions import results
 from lora_core.actions.workspace import Workspace
-from lora_core.errors import NotFound
+from lora_core.errors import NotAllowed, NotFound
 from lora_core.schema.artifact import Artifact, ArtifactKind
 from lora_core.schema.base import new_id, utc_now
 from lora_core.schema.job import JobStatus
@@ -36,6 +37,38 @@ def adapter(studio: Studio, workspace: Workspace, tmp_path: Path) -> Artifact:
         created_at=utc_now(),
     )
     return studio.runner_port().put_artifact(artifact.attempt, artifact, folder)
+
+
+class SigningBlobs:
+    """A blob store that makes addresses."""
+
+    def signed_url(self, bucket: str, key: str, *, seconds: int) -> str:
+        return f"https://x/{bucket}/{key}?for={seconds}"
+
+
+def test_a_store_with_addresses_gives_one_for_each_file(workspace: Workspace, adapter: Artifact) -> None:
+    signing = replace(workspace, blobs=SigningBlobs())  # type: ignore[arg-type]
+    links = results.link_artifact(signing, adapter.id, hours=2)
+    assert links == {
+        name: f"https://x/model-artifacts/{adapter_path(workspace, adapter)}/{name}?for=7200"
+        for name in ("adapter_model.safetensors", "nested/note.txt")
+    }
+
+
+def adapter_path(workspace: Workspace, adapter: Artifact) -> str:
+    return workspace.artifacts.get(adapter.id).path
+
+
+@pytest.mark.parametrize("hours", [0, -1, 169, float("nan"), float("inf")])
+def test_a_link_has_its_measure(workspace: Workspace, adapter: Artifact, hours: float) -> None:
+    signing = replace(workspace, blobs=SigningBlobs())  # type: ignore[arg-type]
+    with pytest.raises(NotAllowed, match="168 hours"):
+        results.link_artifact(signing, adapter.id, hours=hours)
+
+
+def test_a_folder_has_no_addresses(workspace: Workspace, adapter: Artifact) -> None:
+    with pytest.raises(NotAllowed, match="one-person"):
+        results.link_artifact(workspace, adapter.id, hours=1)
 
 
 def test_an_adapter_comes_as_a_zip_of_its_files(workspace: Workspace, adapter: Artifact) -> None:

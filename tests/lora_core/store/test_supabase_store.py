@@ -2,8 +2,10 @@
 
 import json
 import os
+import time
 from datetime import timedelta
 
+import httpx
 import pytest
 
 from lora_core.errors import Conflict, Forbidden, TooLarge
@@ -37,6 +39,25 @@ def test_a_deleted_job_leaves_no_file_even_without_a_row(
     anne.jobs.delete(job_id)
     left = project.sql("select name from storage.objects order by name")
     assert [row["name"] for row in left] == [kept]
+
+
+def test_a_signed_address_opens_a_file_without_a_session_until_it_ends(
+    project: Project, anne: SupabaseUserStore
+) -> None:
+    key = f"{ANNE}/jobs/{new_id()}/1/{new_id()}/adapter-one.bin"
+    anne.blobs.put("model-artifacts", key, iter([b"weights"]))
+    address = anne.blobs.signed_url("model-artifacts", key, seconds=2)
+    assert httpx.get(address).content == b"weights"
+    assert httpx.get(address.replace("adapter-one", "adapter-two")).status_code == 400
+    time.sleep(2.1)
+    assert httpx.get(address).status_code == 400
+
+
+def test_nobody_gets_an_address_of_somebody_elses_file(team: Team, anne: SupabaseUserStore) -> None:
+    key = f"{BEN}/jobs/{new_id()}/1/{new_id()}/adapter"
+    team.store_for(BEN).blobs.put("model-artifacts", key, iter([b"weights"]))
+    with pytest.raises(Forbidden):
+        anne.blobs.signed_url("model-artifacts", key, seconds=60)
 
 
 def test_an_id_that_somebody_else_has_is_a_conflict(team: Team, anne: SupabaseUserStore) -> None:
