@@ -29,6 +29,7 @@ def test_a_runner_is_registered_started_and_revoked(team_stage: TeamStage, visit
     found = TOKEN.search(typed)
     assert found is not None
     visitor.dialog.get_by_role("button", name="I have copied it").click()
+    expect(visitor.dialog).to_have_count(0)
     visitor.sees("Not seen yet")
     assert found[0] not in visitor.page.content()
     assert team_stage.project.sql(
