@@ -214,7 +214,8 @@ def test_a_refused_token_is_renewed_once_and_the_page_comes_back(
     assert not tab.exception
     tab.run()
     assert not tab.error
-    assert person._auth.access_token != good.access_token
+    assert person._auth.access_token != good.refresh_token
+    assert person._auth.refresh_token != good.refresh_token, "two access tokens of one second are equal"
 
 
 def test_the_operators_page_says_whom_it_is_for(browser: Browser, anne: Person) -> None:
