@@ -6,23 +6,19 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from lora_core.errors import NotFound
 from lora_core.monitor.downsampling import min_max_indices
 from lora_core.monitor.smoothing import smooth
 from lora_core.schema.base import Page
-from lora_core.schema.metrics import METRIC_COLUMNS, LogLine, MetricKind, MetricPoint, Series
-from lora_core.store.cursors import Cursor, clamp, page
-from lora_core.store.local.blocks import RECORDED_AT, STEP, Column, read_series
+from lora_core.schema.metrics import LogLine, MetricKind, MetricPoint, Series
+from lora_core.store.cursors import clamp, page
+from lora_core.store.curves import LOGS, POINTS, check_columns, levels_from
+from lora_core.store.local.blocks import STEP, Column, read_series
 from lora_core.store.local.database import Database, contains, placeholders
 from lora_core.store.local.jobs import get_row
 from lora_core.store.local.rows import Row, from_json
 
-X_COLUMNS = (STEP, "epoch", "tokens_seen", "elapsed_seconds", RECORDED_AT)
 _POINT_COLUMNS = tuple(MetricPoint.model_fields)
 _LOG_COLUMNS = ("seq", "attempt", "at", "level", "source", "text")
-_LEVELS = ("debug", "info", "warning", "error")
-_POINTS = Cursor("points", int)
-_LOGS = Cursor("logs", int, int)
 
 
 class LocalMetricStore:
@@ -43,11 +39,7 @@ class LocalMetricStore:
         x: str = "step",
     ) -> Series:
         """Return columns over `x`, smoothed and then down-sampled; see `MetricStore.series`."""
-        unknown = [name for name in columns if name not in METRIC_COLUMNS] + [
-            name for name in (x,) if name not in X_COLUMNS
-        ]
-        if unknown:
-            raise NotFound(f"There is no metric called {unknown[0]}.")
+        check_columns(columns, x)
         with self._database.read() as connection:
             get_row(connection, self._user_id, job_id)
             whole = read_series(connection, job_id, kind, (x, *columns))
@@ -72,7 +64,7 @@ class LocalMetricStore:
     ) -> Page[MetricPoint]:
         """Return full points in order of step; see `MetricStore.points`."""
         limit = clamp(limit)
-        behind = _POINTS.read(cursor)[0] if cursor is not None else -1
+        behind = POINTS.read(cursor)[0] if cursor is not None else -1
         with self._database.read() as connection:
             get_row(connection, self._user_id, job_id)
             rows = connection.execute(
@@ -80,7 +72,7 @@ class LocalMetricStore:
                 " WHERE job_id = ? AND kind = ? AND step > ? AND NOT hidden ORDER BY step LIMIT ?",
                 (job_id, kind.value, behind, limit + 1),
             ).fetchall()
-        return page(rows, limit, read_point, lambda row: _POINTS.write(row["step"]))
+        return page(rows, limit, read_point, lambda row: POINTS.write(row["step"]))
 
     def latest(self, job_id: str, kind: MetricKind) -> MetricPoint | None:
         """Return the newest point; see `MetricStore.latest`."""
@@ -105,8 +97,7 @@ class LocalMetricStore:
         """Return log lines, newest first; see `MetricStore.logs`."""
         limit = clamp(limit)
         where, values = ["job_id = ?"], [job_id]
-        if level in _LEVELS:
-            shown = _LEVELS[_LEVELS.index(level) :]
+        if shown := levels_from(level):
             where.append(f"level IN ({placeholders(shown)})")
             values += shown
         if search:
@@ -114,7 +105,7 @@ class LocalMetricStore:
             values.append(contains(search))
         if cursor is not None:
             where.append("(attempt, seq) < (?, ?)")
-            values += _LOGS.read(cursor)
+            values += LOGS.read(cursor)
         with self._database.read() as connection:
             get_row(connection, self._user_id, job_id)
             rows = connection.execute(
@@ -126,7 +117,7 @@ class LocalMetricStore:
             rows,
             limit,
             lambda row: LogLine.model_validate(dict(row)),
-            lambda row: _LOGS.write(row["attempt"], row["seq"]),
+            lambda row: LOGS.write(row["attempt"], row["seq"]),
         )
 
 

@@ -2,10 +2,10 @@
 
 from collections.abc import Sequence
 
-from lora_core.errors import NotFound
 from lora_core.schema.base import Page
-from lora_core.schema.metrics import METRIC_COLUMNS, LogLine, MetricKind, MetricPoint, Series
-from lora_core.store.cursors import Cursor, clamp, page
+from lora_core.schema.metrics import LogLine, MetricKind, MetricPoint, Series
+from lora_core.store.cursors import clamp, page
+from lora_core.store.curves import LOGS, POINTS, check_columns, levels_from
 from lora_core.store.supabase.client import PersonClient, Select
 from lora_core.store.supabase.jobs import SupabaseJobStore
 from lora_core.store.supabase.rows import (
@@ -17,11 +17,6 @@ from lora_core.store.supabase.rows import (
     read_point,
     search_pattern,
 )
-
-X_COLUMNS = ("step", "epoch", "tokens_seen", "elapsed_seconds", "recorded_at")
-_LEVELS = ("debug", "info", "warning", "error")
-_POINTS = Cursor("points", int)
-_LOGS = Cursor("logs", int, int)
 
 
 class SupabaseMetricStore:
@@ -42,11 +37,7 @@ class SupabaseMetricStore:
         x: str = "step",
     ) -> Series:
         """Return columns over `x`, smoothed and then down-sampled; see `MetricStore.series`."""
-        unknown = [name for name in columns if name not in METRIC_COLUMNS] + [
-            name for name in (x,) if name not in X_COLUMNS
-        ]
-        if unknown:
-            raise NotFound(f"There is no metric called {unknown[0]}.")
+        check_columns(columns, x)
         answer = self._client.rpc(
             "job_series",
             {
@@ -73,11 +64,11 @@ class SupabaseMetricStore:
         limit = clamp(limit)
         query = self._visible(job_id, kind)
         if cursor is not None:
-            query = query.gt("step", _POINTS.read(cursor)[0])
+            query = query.gt("step", POINTS.read(cursor)[0])
         rows = self._client.rows(query.order("step").limit(limit + 1))
         if not rows:
             self._jobs.check(job_id)
-        return page(rows, limit, read_point, lambda row: _POINTS.write(row["step"]))
+        return page(rows, limit, read_point, lambda row: POINTS.write(row["step"]))
 
     def latest(self, job_id: str, kind: MetricKind) -> MetricPoint | None:
         """Return the newest point; see `MetricStore.latest`."""
@@ -99,18 +90,18 @@ class SupabaseMetricStore:
         """Return log lines, newest first; see `MetricStore.logs`."""
         limit = clamp(limit)
         query = self._client.table("log_lines").select(*LOG_COLUMNS).eq("job_id", check_id(job_id, "job"))
-        if level in _LEVELS:
-            query = query.in_("level", _LEVELS[_LEVELS.index(level) :])
+        if shown := levels_from(level):
+            query = query.in_("level", shown)
         if search:
             query = query.filter("text", "imatch", search_pattern(search))
         if cursor is not None:
-            attempt, seq = _LOGS.read(cursor)
+            attempt, seq = LOGS.read(cursor)
             query = query.lte("attempt", attempt).or_(behind(("attempt", "seq"), (attempt, seq)))
         query = query.order("attempt", desc=True).order("seq", desc=True).limit(limit + 1)
         rows = self._client.rows(query)
         if not rows:
             self._jobs.check(job_id)
-        return page(rows, limit, read_log_line, lambda row: _LOGS.write(row["attempt"], row["seq"]))
+        return page(rows, limit, read_log_line, lambda row: LOGS.write(row["attempt"], row["seq"]))
 
     def _visible(self, job_id: str, kind: MetricKind) -> Select:
         query = self._client.table("metrics_points").select(*POINT_COLUMNS)
