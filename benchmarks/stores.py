@@ -117,16 +117,5 @@ def _team_job(folder: Path) -> Iterator[LiveJob]:
         )
         port, _ = open_runner_ports(settings)
         stack.callback(port.close)
-        workspace = Workspace(
-            user_id=person.id,
-            settings=settings,
-            datasets=stores.datasets,
-            jobs=stores.jobs,
-            metrics=stores.metrics,
-            artifacts=stores.artifacts,
-            blobs=stores.blobs,
-            tasks=stores.tasks,
-            notifications=stores.notifications,
-            runners=stores.runners,
-        )
+        workspace = Workspace.over(stores, person.id, settings)
         yield begin_live_job(workspace, port, close=lambda: None)

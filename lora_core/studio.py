@@ -3,6 +3,7 @@
 import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 
 from lora_core.actions.sessions import Sessions, SignedIn
 from lora_core.actions.workspace import Workspace
@@ -34,20 +35,7 @@ class Studio:
 
     def workspace(self, user_id: str = LOCAL_USER) -> Workspace:
         """Return one person's view."""
-        stores = self._store.for_user(user_id)
-        return Workspace(
-            user_id=user_id,
-            settings=self.settings,
-            datasets=stores.datasets,
-            jobs=stores.jobs,
-            metrics=stores.metrics,
-            artifacts=stores.artifacts,
-            blobs=stores.blobs,
-            tasks=stores.tasks,
-            notifications=stores.notifications,
-            runners=stores.runners,
-            routes=stores.routes,
-        )
+        return Workspace.over(self._store.for_user(user_id), user_id, self.settings)
 
     def runner_port(self) -> RunnerPort:
         """Return what a runner on this machine works with."""
@@ -100,18 +88,8 @@ class TeamStudio:
             person.token,
             spool=self.settings.root / "spool" / person.user_id,
         )
-        workspace = Workspace(
-            user_id=person.user_id,
-            settings=self.settings,
-            datasets=stores.datasets,
-            jobs=stores.jobs,
-            metrics=stores.metrics,
-            artifacts=stores.artifacts,
-            blobs=stores.blobs,
-            tasks=stores.tasks,
-            notifications=stores.notifications,
-            runners=stores.runners,
-            routes=stores.routes,
+        workspace = replace(
+            Workspace.over(stores, person.user_id, self.settings),
             registry=stores.registry,
             handout=stores.handout,
             operator=stores.operator if person.operator else None,
