@@ -20,7 +20,7 @@ def stack() -> Iterator[ExitStack]:
 def kept(shop: Workshop) -> tuple[Json, Json]:
     """Return two checkpoints of a paused job, the first of which is forked."""
     parent = shop.running()
-    both = parent.put(parent.artifact()), parent.put(parent.artifact())
+    both = parent.put(parent.artifact(step=50)), parent.put(parent.artifact(step=100))
     parent.end("paused")
     return both
 

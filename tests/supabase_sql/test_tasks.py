@@ -300,7 +300,7 @@ def test_a_task_reads_its_data_set(shop: Workshop) -> None:
     assert claimed(shop, dataset).dataset()["id"] == dataset
 
 
-@pytest.mark.parametrize("subject", ["Qwen/Qwen3-0.6B", str(uuid.uuid4())])
+@pytest.mark.parametrize("subject", ["Qwen/Qwen3-0.6B", "0d4fb1a6-2d0c-4d7c-9c0e-0a6a5b2f7c11"])
 def test_a_task_without_a_data_set_reads_none(shop: Workshop, subject: str) -> None:
     with refused("PT404", "There is no such data set (any more)."):
         claimed(shop, subject).dataset()
