@@ -12,6 +12,9 @@ SUM := $(shell cat requirements.txt requirements/*.txt | cksum | cut -d ' ' -f 1
 READY := $(VENV)/.ready-$(SUM)
 READY_DEV := $(VENV)/.ready-dev-$(SUM)
 JUNIT ?= build/junit.xml
+# Test processes side by side; many tests wait for a child or a database, so three are well used on two cores.
+TEST_PROCESSES ?= 3
+PYTEST := $(PY) -m pytest -n $(TEST_PROCESSES) --dist loadfile
 
 .DEFAULT_GOAL := help
 .PHONY: help install install-dev start test test-all test-debian-postgres test-hosted check format bench demo clean
@@ -28,13 +31,13 @@ start: $(READY)  ## fetch the demo model once, start the app and a runner, print
 	@$(PY) -m lora_core start
 
 test: $(READY_DEV)  ## the fast tests
-	$(PY) -m pytest
+	$(PYTEST)
 
 test-all: $(READY_DEV)  ## also the slow ones and those in a browser
-	$(PY) -m pytest -m "not gpu and not hosted" -p tests.ci.no_skips --junitxml=$(JUNIT)
+	$(PYTEST) -m "not gpu and not hosted" -p tests.ci.no_skips --junitxml=$(JUNIT)
 
 test-debian-postgres: $(READY_DEV)  ## the team's database on Debian's PostgreSQL instead of the package's
-	LORA_STUDIO_TEST_POSTGRES=debian $(PY) -m pytest tests/supabase_sql tests/security tests/supastub tests/contracts/test_supabase.py
+	LORA_STUDIO_TEST_POSTGRES=debian $(PYTEST) tests/supabase_sql tests/security tests/supastub tests/contracts/test_supabase.py
 
 test-hosted: $(READY_DEV)  ## the store's contract on a real Supabase project, its keys in the environment
 	$(PY) -m pytest -m hosted
