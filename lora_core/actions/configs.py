@@ -9,11 +9,10 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from lora_core.errors import ConfigError
+from lora_core.plain_yaml import plain_value, read_mapping, read_value
 from lora_core.presets import Preset, find_preset
 from lora_core.presets import list_presets as _list_presets
 from lora_core.schema.config import TrainingConfig
-
-MAX_YAML_BYTES = 64 * 1024
 
 
 def list_presets() -> tuple[Preset, ...]:
@@ -58,7 +57,7 @@ def override_config(config: TrainingConfig, overrides: Iterable[str]) -> Trainin
             raise ConfigError(
                 f"{override!r} is not an override.", "Write it as key=value, such as adapter.rank=8."
             )
-        changes[key.strip()] = _read_value(value.strip())
+        changes[key.strip()] = read_value(value.strip())
     return change_config(config, changes)
 
 
@@ -100,22 +99,7 @@ def config_from_yaml(text: str) -> TrainingConfig:
     Raises:
         ConfigError: Not YAML, too long, an alias, an unknown key, or a value out of bounds; names line or field.
     """
-    if len(text.encode()) > MAX_YAML_BYTES:
-        raise ConfigError(
-            "This file is too long for a training config.", f"The limit is {MAX_YAML_BYTES // 1024} kB."
-        )
-    try:
-        content = yaml.load(text, Loader=_PlainLoader)  # noqa: S506 - a SafeLoader without aliases
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f"line {mark.line + 1}" if mark else "the file"
-        raise ConfigError(
-            f"This is not valid YAML: {getattr(error, 'problem', error)} in {where}."
-        ) from error
-    except (ValueError, RecursionError) as error:
-        raise ConfigError(f"This YAML cannot be read: {error}.") from error
-    if not isinstance(content, dict):
-        raise ConfigError("A training config is a list of `key: value` pairs.", "Export one to see the form.")
+    content: dict[str, Any] = plain_value(read_mapping(text))
     return _validate(content)
 
 
@@ -127,16 +111,6 @@ def diff_configs(before: TrainingConfig, after: TrainingConfig) -> dict[str, tup
     """
     old, new = _flatten(before.model_dump(mode="json")), _flatten(after.model_dump(mode="json"))
     return {key: (old.get(key), new.get(key)) for key in new if old.get(key) != new.get(key)}
-
-
-class _PlainLoader(yaml.SafeLoader):
-    """SafeLoader that refuses aliases, so a few lines cannot unfold into gigabytes."""
-
-    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
-        if self.check_event(yaml.events.AliasEvent):
-            mark = self.get_mark()
-            raise yaml.composer.ComposerError(None, None, "aliases are not allowed", mark)
-        return super().compose_node(parent, index)
 
 
 def _validate(content: dict[str, Any]) -> TrainingConfig:
@@ -181,13 +155,6 @@ def _place(content: dict[str, Any], key: str, value: Any) -> None:
     for parent in parents:
         content = content[parent]
     content[last] = value
-
-
-def _read_value(text: str) -> Any:
-    try:
-        return yaml.load(text, Loader=_PlainLoader)  # noqa: S506 - a SafeLoader without aliases
-    except (yaml.YAMLError, ValueError):
-        return text
 
 
 def _flatten(content: dict[str, Any], prefix: str = "") -> dict[str, Any]:

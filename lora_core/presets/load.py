@@ -2,7 +2,7 @@
 
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import yaml
 from pydantic import Field, ValidationError
@@ -21,6 +21,9 @@ class Preset(Frozen):
     title: str
     why: str = Field(description="One line: when to choose it.")
     source: str = Field(description="Where its numbers come from.")
+    group: Literal["size", "purpose"] = Field(
+        description="Chosen by how much data and memory there is, or by what the model is for."
+    )
     order: int = Field(100, description="Place in lists, smallest first.")
     changes: dict[str, Any] = Field(
         default_factory=dict, description="Differences from the defaults, nested as the config is."

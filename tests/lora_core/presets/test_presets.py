@@ -25,8 +25,13 @@ def value_at(config: BaseModel, key: str) -> Any:
     return config
 
 
-def test_there_are_three_presets_in_order() -> None:
-    assert [preset.name for preset in list_presets()] == ["quick-check", "balanced", "memory-saver"]
+SIZES = ["quick-check", "balanced", "high-capacity", "small-data", "memory-saver"]
+PURPOSES = ["question-answering", "coding-assistant", "chatbot-personality", "domain-expert", "multilingual"]
+
+
+def test_the_presets_stand_in_their_order() -> None:
+    assert [preset.name for preset in list_presets()] == [*SIZES, *PURPOSES]
+    assert [preset.name for preset in list_presets() if preset.group == "size"] == SIZES
 
 
 @pytest.mark.parametrize("preset", list_presets(), ids=lambda preset: preset.name)
@@ -44,5 +49,5 @@ def test_a_preset_holds_only_differences_and_they_arrive(preset: Any) -> None:
 
 
 def test_an_unknown_preset_names_those_there_are() -> None:
-    with pytest.raises(ConfigError, match="quick-check, balanced, memory-saver"):
+    with pytest.raises(ConfigError, match="quick-check, balanced, high-capacity"):
         find_preset("turbo")
