@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from lora_core import cli_data, cli_jobs, cli_team
-from lora_core.actions import configs, datasets, doctor, jobs, results
+from lora_core import cli_data, cli_jobs, cli_routes, cli_team
+from lora_core.actions import configs, datasets, doctor, jobs, queue, results
 from lora_core.actions.files import CHUNK_BYTES
 from lora_core.actions.workspace import Workspace
 from lora_core.cli_parts import JobArgument, err, explained, find_job, open_workspace, out, who_works
@@ -23,13 +24,17 @@ from lora_core.lifecycle import LIVE
 from lora_core.schema.artifact import ArtifactKind
 from lora_core.schema.config import TrainingConfig
 from lora_core.schema.dataset import CheckReport
-from lora_core.schema.job import JobFilter, JobStatus
+from lora_core.schema.job import Job, JobFilter, JobStatus
 from lora_core.settings import Settings
 
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, callback=who_works)
 app.add_typer(cli_team.app)
 app.add_typer(cli_data.app)
 app.add_typer(cli_jobs.app)
+app.add_typer(cli_routes.app)
+
+MAX_WHY = 120
+"""Characters of a reason in a list."""
 
 OutputOption = Annotated[
     Path | None, typer.Option("--output", "-o", help="File to write; default: the file's own name here.")
@@ -95,21 +100,23 @@ def list_(
 ) -> None:
     """List jobs, newest first."""
     with explained():
+        workspace = open_workspace()
         found = jobs.list_jobs(
-            open_workspace(),
+            workspace,
             JobFilter(search=search, statuses=tuple(status or ()), archived=archived),
             limit=limit,
         )
-        table = Table("id", "name", "status", "step", "loss", "eval loss", "created")
+        table = Table("id", "name", "status", "step", "loss", "eval loss", "created", "why")
         for job in found.items:
             table.add_row(
                 job.id[:8],
-                job.name,
+                escape(job.name),
                 job.status.value,
                 f"{job.current_step}/{job.total_steps}",
                 _loss(job.train_loss),
                 _loss(job.eval_loss),
                 f"{job.created_at:%Y-%m-%d %H:%M}",
+                escape(_why(workspace, job)),
             )
         out.print(table if found.items else "No jobs yet. Start one with `submit`.")
 
@@ -175,7 +182,9 @@ def export_config(
 @app.command()
 def download(
     job: JobArgument,
-    what: Annotated[str, typer.Option(help="adapter, checkpoint (the newest), metrics or logs.")] = "adapter",
+    what: Annotated[
+        str, typer.Option(help="adapter, checkpoint (the newest), metrics, logs or events.")
+    ] = "adapter",
     output: OutputOption = None,
     link_hours: Annotated[
         float | None,
@@ -184,7 +193,7 @@ def download(
         ),
     ] = None,
 ) -> None:
-    """Download a job's adapter (zip), newest checkpoint (zip), metrics (CSV) or logs (zip)."""
+    """Download a job's adapter (zip), newest checkpoint (zip), metrics (CSV), logs (zip) or audit trail (CSV)."""
     with explained():
         workspace = open_workspace()
         found = find_job(workspace, job)
@@ -192,6 +201,8 @@ def download(
             name, content = results.download_metrics(workspace, found.id)
         elif what == "logs":
             name, content = results.download_logs(workspace, found.id)
+        elif what == "events":
+            name, content = results.download_events(workspace, found.id)
         elif what in ("adapter", "checkpoint"):
             stored = results.list_artifacts(workspace, found.id, ArtifactKind(what))
             if not stored:
@@ -203,7 +214,7 @@ def download(
             name, content = results.download_artifact(workspace, stored[0].id)
         else:
             raise ConfigError(
-                f"There is nothing called {what!r}.", "Choose adapter, checkpoint, metrics or logs."
+                f"There is nothing called {what!r}.", "Choose adapter, checkpoint, metrics, logs or events."
             )
         _write(output or Path(name), content)
 
@@ -238,6 +249,14 @@ def doctor_() -> None:
         out.print(table)
         if any(finding.level == "error" for finding in findings):
             raise typer.Exit(1)
+
+
+def _why(workspace: Workspace, job: Job) -> str:
+    """Say where a queued job stands in the queue and what it waits for, and why others are where they are."""
+    if job.status is JobStatus.QUEUED:
+        place = workspace.jobs.queue_place(job.id)
+        return queue.describe_place(place, why=queue.why_again(job), brief=True) if place else ""
+    return job.status_reason.partition("\n")[0][:MAX_WHY]
 
 
 def _read_config(preset: str, file: Path | None, overrides: list[str]) -> TrainingConfig:

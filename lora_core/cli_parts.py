@@ -148,14 +148,7 @@ def find_job(workspace: Workspace, start: str) -> Job:
     """
     if len(start) == 36:
         return workspace.jobs.get(start)
-    cursor: str | None = None
-    found: list[Job] = []
-    while True:
-        page = jobs.list_jobs(workspace, JobFilter(archived=None), limit=500, cursor=cursor)
-        found += [job for job in page.items if job.id.startswith(start)]
-        cursor = page.cursor
-        if cursor is None:
-            break
+    found = jobs.list_jobs(workspace, JobFilter(archived=None, id_begins=start), limit=500).items
     if len(found) != 1:
         raise NotFound(
             f"{len(found) or 'No'} jobs begin with {start!r}." if found else f"No job begins with {start!r}.",

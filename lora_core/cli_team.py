@@ -1,6 +1,8 @@
 """The team's commands: set the project up, let runners in and shut them out, hand a job to another machine."""
 
 import os
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from typing import Annotated
 
 import typer
@@ -12,6 +14,7 @@ from lora_core.actions.team import clean_email
 from lora_core.actions.workspace import Workspace
 from lora_core.cli_parts import JobArgument, err, explained, find_job, open_workspace, out, read_password
 from lora_core.errors import ConfigError, NotFound
+from lora_core.schema.job import WorkInHand
 from lora_core.schema.runner import RunnerInfo, RunnerRegistration, RunnerScope
 from lora_core.settings import Settings
 from lora_core.store.supabase.set_up import read_secret_key, set_up_team
@@ -67,19 +70,23 @@ def register_runner(
 
 @app.command("runners")
 def list_runners() -> None:
-    """List the runners that may take your jobs."""
+    """List the runners that may take your jobs: whether they are online, their GPUs, and what they do for you."""
     with explained():
-        view = runners.read_runners(open_workspace())
-        table = Table("id", "name", "takes", "machine", "state", "last seen")
+        workspace = open_workspace()
+        view, work = runners.read_runners(workspace), runners.read_work(workspace)
+        table = Table("id", "name", "takes", "machine", "state", "last seen", "GPUs", "your jobs")
         listed = {machine.id for registration in view.open_registrations for machine in registration.machines}
         for registration in view.open_registrations:
             for machine in registration.machines or (None,):
                 table.add_row(
-                    registration.id[:8], escape(registration.name), _scope(registration), *_machine(machine)
+                    registration.id[:8],
+                    escape(registration.name),
+                    _scope(registration),
+                    *_machine(machine, work),
                 )
         for machine in view.machines:
             if machine.id not in listed:
-                table.add_row("", "", "", *_machine(machine))
+                table.add_row("", "", "", *_machine(machine, work))
         out.print(table if table.row_count else "No runners yet. Start one with `python -m runner`.")
 
 
@@ -138,13 +145,23 @@ def _scope(registration: RunnerRegistration) -> str:
     return "the team's jobs" if registration.scope is RunnerScope.TEAM else "your jobs"
 
 
-def _machine(machine: RunnerInfo | None) -> tuple[str, str, str]:
+def _machine(
+    machine: RunnerInfo | None, work: Mapping[str, Sequence[WorkInHand]]
+) -> tuple[str, str, str, str, str]:
     if machine is None:
-        return "", "not seen yet", ""
-    state = machine.state if runners.is_online(machine) else "offline"
-    gpus = f", {len(machine.gpus)} GPU" if machine.gpus else ""
+        return "", "not seen yet", "", "", ""
+    gpus = ", ".join(f"{count} x {name}" for name, count in Counter(machine.gpus).items())
     return (
-        escape(f"{machine.name} ({machine.cpus} CPU{gpus})"),
-        state,
+        escape(f"{machine.name} ({machine.cpus} CPU)"),
+        machine.state if runners.is_online(machine) else "offline",
         f"{machine.seen_at:%Y-%m-%d %H:%M:%S} UTC",
+        escape(f"{gpus}, {machine.gpu_memory_gb:g} GB" if gpus else "none"),
+        escape(_work_words(machine, work.get(machine.id, ()))),
     )
+
+
+def _work_words(machine: RunnerInfo, work: Sequence[WorkInHand]) -> str:
+    """Say what a runner does for this person; nobody learns of others' jobs."""
+    slots = f"{len(work)} of {machine.slots}" if machine.slots > 1 else ""
+    names = ", ".join(f"{held.job.name} ({held.job.current_step}/{held.job.total_steps})" for held in work)
+    return ": ".join(filter(None, (slots, names)))

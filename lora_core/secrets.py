@@ -1,6 +1,7 @@
 """Values that must never be shown or stored in clear. A secret has no serialiser, so it cannot leak into a spec."""
 
 import hashlib
+import re
 import secrets
 from enum import StrEnum
 from typing import Any, NoReturn
@@ -50,6 +51,23 @@ class Secret:
 
     def __hash__(self) -> int:
         return hash(self._value)
+
+
+_LOOKS_SECRET = re.compile(
+    r"\b(?:ls[rjti]_|hf_|sb_secret_|rpa_|sk-)[A-Za-z0-9_-]{8,}"
+    r"|\beyJ[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+"
+    r"|(?<=://)[^/\s@]*:[^/\s@]+(?=@)"
+)
+"""Tokens of ours, of the Hub, of Supabase, of RunPod and the like; web tokens; user and password in an address."""
+
+
+def hide_secrets(text: str) -> str:
+    """Replace what looks like a token or a password in a text that leaves the studio, such as an error's.
+
+    >>> hide_secrets("401 for hf_AbCdEfGhIjKl at https://ada:pass@example.org/x")
+    '401 for *** at https://***@example.org/x'
+    """
+    return _LOOKS_SECRET.sub("***", text)
 
 
 def new_token(kind: TokenKind) -> Secret:

@@ -3,20 +3,19 @@
 import importlib.metadata
 import importlib.util
 import os
-import shutil
 import sqlite3
 import sys
 from typing import Literal
 
 import psutil
 
+from lora_core.actions.doctor_home import examine_home
 from lora_core.actions.doctor_team import examine_team
 from lora_core.actions.findings import Finding
 from lora_core.models.catalogue import DEMO_MODEL
 from lora_core.models.weights import folder_of, is_present
 from lora_core.settings import Settings
 
-MIN_FREE_GB = 5.0
 MIN_SQLITE = (3, 35, 0)
 APP_PACKAGES = ("streamlit", "altair", "pandas", "pyarrow", "tokenizers")
 RUNNER_PACKAGES = ("torch", "transformers", "peft", "trl", "bitsandbytes")
@@ -29,8 +28,7 @@ def examine(settings: Settings) -> list[Finding]:
         *(_package(name, "error") for name in APP_PACKAGES),
         *(_package(name, "warning") for name in RUNNER_PACKAGES),
         _sqlite(),
-        _home(settings),
-        _disk(settings),
+        *examine_home(settings),
         _processors(),
         _gpu(),
         _demo_model(settings),
@@ -59,33 +57,6 @@ def _sqlite() -> Finding:
             "error", "SQLite", sqlite3.sqlite_version, "Use a Python built with SQLite 3.35 or newer."
         )
     return Finding("ok", "SQLite", sqlite3.sqlite_version)
-
-
-def _home(settings: Settings) -> Finding:
-    folder = settings.root
-    while not folder.exists():
-        folder = folder.parent
-    if not os.access(folder, os.W_OK):
-        return Finding(
-            "error", "Home folder", str(settings.root), "Set LORA_STUDIO_HOME to a folder you may write to."
-        )
-    return Finding("ok", "Home folder", str(settings.root))
-
-
-def _disk(settings: Settings) -> Finding:
-    folder = settings.root
-    while not folder.exists():
-        folder = folder.parent
-    free_gb = shutil.disk_usage(folder).free / 1e9
-    found = f"{free_gb:.1f} GB free"
-    if free_gb < MIN_FREE_GB:
-        return Finding(
-            "warning",
-            "Disk",
-            found,
-            f"Free some space: a small model and its checkpoints need {MIN_FREE_GB:.0f} GB.",
-        )
-    return Finding("ok", "Disk", found)
 
 
 def _processors() -> Finding:

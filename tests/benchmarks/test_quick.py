@@ -11,7 +11,7 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize("name", ["data_check", "ingest", "job_page", "stores"])
+@pytest.mark.parametrize("name", ["data_check", "ingest", "job_page", "large_studio", "stores"])
 def test_a_benchmark_runs_in_its_quick_form(name: str) -> None:
     command = [sys.executable, "-m", "benchmarks", "--quick", "--only", name]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)

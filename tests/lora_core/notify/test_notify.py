@@ -1,9 +1,7 @@
-"""Addresses that may be used, what messages say, and sending to a server on this machine."""
+"""Addresses that may be used, and sending to a server on this machine. What messages say is in `test_words.py`."""
 
-import math
 import socket
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -16,18 +14,13 @@ from lora_core.notify import (
     Uncertain,
     Unreachable,
     check_route_url,
-    describe,
     mask,
     send,
 )
 from lora_core.notify.routes import check_form, check_public
-from lora_core.schema.config import TrainingConfig
-from lora_core.schema.job import Job, JobStatus
-from lora_core.schema.notification import Notification
 from lora_core.secrets import Secret
 from tests.lora_core.notify.receiver import Receiver, receiving
 
-NOW = datetime(2026, 3, 1, tzinfo=UTC)
 SLACK = "slack://T1JJ3T3L2/A1BRTD4JD/TIiajkdnlazkcOXrIdevi7FQ/#general"
 DISCORD = "https://discord.com/api/webhooks/4174216298/JHMHI8qBe7bk2ZwO5U711o3dV_js"
 
@@ -170,72 +163,8 @@ class TestSending:
         assert receiver.messages == []
 
 
-class TestWords:
-    def test_a_message_has_iterations_time_losses_cost_and_link(self) -> None:
-        title, body = describe(told(), job(), public_url="https://studio.example.org/")
-        assert title == "“Tickets” has failed"
-        assert body.splitlines() == [
-            "CUDA out of memory.",
-            "Tickets: failed",
-            "Iterations 120/1,000, time 01:02:03",
-            "Loss 1.2346, validation loss 1.5000, best 1.4000",
-            "Cost $1.50",
-            "https://studio.example.org/job?id=j1",
-        ]
-
-    def test_without_a_job_the_text_is_the_notification(self) -> None:
-        assert describe(told(), None, public_url="https://x.org") == (
-            "“Tickets” has failed",
-            "CUDA out of memory.",
-        )
-
-    def test_what_is_not_known_is_left_out(self) -> None:
-        _, body = describe(told(), job(train_loss=None, eval_loss=None, best_eval_loss=None, total_steps=0))
-        assert "oss" not in body
-        assert "http" not in body
-        assert "Iterations 120, time" in body
-
-    def test_a_loss_that_is_no_number_is_told_as_such(self) -> None:
-        assert "Loss nan" in describe(told(), job(train_loss=math.nan))[1]
-
-
 def failed(url: str, kind: type[NotifyError], *, team: bool = False) -> NotifyError:
     with pytest.raises(kind) as caught:
         send(Secret(url), "t", "b", team=team)
     assert "s3cr3t" not in str(caught.value)
     return caught.value
-
-
-def told() -> Notification:
-    return Notification(
-        id="n1",
-        user_id="ada",
-        job_id="j1",
-        kind="job_failed",
-        title="“Tickets” has failed",
-        body="CUDA out of memory.",
-        created_at=NOW,
-    )
-
-
-def job(**changes: Any) -> Job:
-    values: dict[str, Any] = {
-        "status": JobStatus.FAILED,
-        "current_step": 120,
-        "total_steps": 1000,
-        "elapsed_seconds": 3723.9,
-        "train_loss": 1.23456,
-        "eval_loss": 1.5,
-        "best_eval_loss": 1.4,
-        "cost_usd": 1.5,
-    }
-    return Job(
-        id="j1",
-        user_id="ada",
-        name="Tickets",
-        dataset_id="d1",
-        config=TrainingConfig(),
-        created_at=NOW,
-        updated_at=NOW,
-        **(values | changes),
-    )
