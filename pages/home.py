@@ -16,9 +16,9 @@ from pages.widgets.empty import empty_state
 from pages.widgets.errors import shown
 from pages.widgets.job_card import job_card
 from pages.widgets.links import open_page
-from pages.widgets.messages import message_icon
+from pages.widgets.messages import first_line, message_icon
 from pages.widgets.plain import plain
-from pages.widgets.times import local_time
+from pages.widgets.times import local_clock, local_time
 
 LATEST_MESSAGES = 5
 CARD_WIDTH = 330
@@ -80,7 +80,7 @@ def _live(*, was_live: bool) -> None:
 def _note(job: Job) -> str:
     """What a live job waits for, or that its runner is silent."""
     if is_connected(job):
-        return waiting_reason(session.workspace(), job)
+        return waiting_reason(session.workspace(), job, at=local_clock)
     return "Its runner has not been heard of for a while. The job is given back to the queue when its lease ends."
 
 
@@ -132,7 +132,7 @@ def _recent(jobs: Sequence[Job]) -> None:
                 formats.duration(job.elapsed_seconds),
             ]
             if job.train_loss is not None:
-                facts.append(f"loss {formats.loss(job.train_loss)}")
+                facts.append(f"last loss {formats.loss(job.train_loss)}")
             st.caption(" · ".join(facts))
         if opened:
             open_page("job", id=job.id)
@@ -145,4 +145,4 @@ def _messages(messages: Sequence[Notification]) -> None:
     for message in messages:
         with st.container(gap=None, key=f"latest_{message.id}"):
             st.markdown(f"{message_icon(message)} {plain(message.title)}")
-            st.caption(f"{plain(message.body)}  \n{local_time(message.created_at)}".strip())
+            st.caption(f"{plain(first_line(message.body))}  \n{local_time(message.created_at)}".strip())

@@ -13,7 +13,7 @@ from pages.widgets import session
 from pages.widgets.badges import status_badge
 from pages.widgets.empty import empty_state
 from pages.widgets.errors import shown
-from pages.widgets.job_actions import action_buttons
+from pages.widgets.job_actions import action_buttons, draw_request
 from pages.widgets.job_details import draw_config, draw_files, draw_history
 from pages.widgets.job_live import draw_watch
 from pages.widgets.job_log import draw_log
@@ -87,11 +87,24 @@ def _draw_live(workspace: Workspace, job: Job, draw: Part) -> None:
     def live() -> None:
         with shown():
             now = jobs.get_job(workspace, job.id)
-            if (now.status, now.requested_action, now.name) != (job.status, job.requested_action, job.name):
+            if _around(now) != _around(job):
                 st.rerun()
+            draw_request(workspace, now)
             draw(workspace, now)
 
     live()
+
+
+def _around(job: Job) -> tuple[object, ...]:
+    """What the page shows of a job outside its live part: name, badge, and which buttons there are."""
+    return (
+        job.status,
+        job.requested_action,
+        job.name,
+        job.retry_at,
+        job.not_before,
+        job.checkpoint_step is None,
+    )
 
 
 def _draw_unknown() -> None:

@@ -7,18 +7,28 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from lora_core.actions import jobs
+from lora_core.actions import jobs, queue
 from lora_core.schema.base import Page
-from lora_core.schema.job import Job, JobFilter, JobStatus
+from lora_core.schema.job import Job, JobFilter, JobStatus, RequestedAction
 from pages.widgets import formats, session
 from pages.widgets.badges import STATUS, status_word
 from pages.widgets.empty import empty_state
 from pages.widgets.errors import shown
 from pages.widgets.jobs_bulk import draw_bar, draw_question
 from pages.widgets.links import open_page
-from pages.widgets.messages import show_word
+from pages.widgets.messages import first_line, show_word
+from pages.widgets.times import local_clock
 
 PAGE_ROWS = 50
+ASKED: dict[RequestedAction | None, str] = {
+    RequestedAction.PAUSE: "Pausing",
+    RequestedAction.CANCEL: "Cancelling",
+}
+"""Words for a job that was asked and has not done it yet."""
+
+BY_OWNER = ("by its owner", "by request.")
+"""How reasons end that tell the person nothing new."""
+
 WORDS = {status_word(status): status for status in JobStatus}
 
 
@@ -137,33 +147,55 @@ def _draw_empty() -> None:
 
 def _table(items: Sequence[Job]) -> pd.DataFrame:
     table = pd.DataFrame([_row(job) for job in items])
-    return table.astype({"Loss": float, "Validation": float, "Started": "datetime64[s, UTC]"})
+    return table.astype({"Last loss": float, "Validation": float, "Started": "datetime64[s, UTC]"})
 
 
 def _columns() -> dict[str, Any]:
     column = st.column_config
     return {
-        "Name": column.TextColumn(width=190),
+        "Name": column.TextColumn(width=170),
         "Status": column.MultiselectColumn(
-            options=list(WORDS), color=[STATUS[status][2] for status in WORDS.values()], width=100
+            options=[*WORDS, *ASKED.values()],
+            color=[STATUS[status][2] for status in WORDS.values()] + ["orange"] * len(ASKED),
+            width=105,
         ),
-        "Progress": column.ProgressColumn(min_value=0.0, max_value=100.0, format="%d%%", width=110),
-        "Loss": column.NumberColumn(format="%.4f", width=75),
-        "Validation": column.NumberColumn(format="%.4f", width=85),
-        "Ran": column.TextColumn(width=80, help="Hours, minutes, seconds."),
-        "Started": column.DatetimeColumn(format="D MMM YYYY, HH:mm", timezone=st.context.timezone, width=140),
+        "Progress": column.ProgressColumn(min_value=0.0, max_value=100.0, format="%d%%", width=90),
+        "Last loss": column.NumberColumn(
+            format="%.4f", width=75, help="Of the last step alone; the job's page shows it smoothed."
+        ),
+        "Validation": column.NumberColumn(
+            format="%.4f", width=80, help="Loss on rows kept back from training."
+        ),
+        "Data set": column.TextColumn(width=110),
+        "Ran": column.TextColumn(width=70, help="Hours, minutes, seconds."),
+        "Note": column.TextColumn(width=200, help="Why it waits, has stopped or has failed."),
+        "Started": column.DatetimeColumn(format="D MMM YYYY, HH:mm", timezone=st.context.timezone, width=130),
+        "Base model": column.TextColumn(width=150),
     }
 
 
 def _row(job: Job) -> dict[str, object]:
     return {
         "Name": job.name,
-        "Status": [status_word(job.status)],
+        "Status": [ASKED.get(job.requested_action) or status_word(job.status)],
         "Progress": round(job.progress * 100, 1),
-        "Loss": job.train_loss,
+        "Last loss": job.train_loss,
         "Validation": job.eval_loss,
-        "Ran": formats.duration(job.elapsed_seconds),
-        "Started": job.started_at,
         "Data set": job.dataset_name,
+        "Ran": formats.duration(job.elapsed_seconds),
+        "Note": _note(job),
+        "Started": job.started_at,
         "Base model": job.config.model.base,
     }
+
+
+def _note(job: Job) -> str:
+    """Say in one line what the state alone does not: what a job waits for, or why it stopped. Asks no store."""
+    if job.status is JobStatus.QUEUED:
+        return queue.known_wait(job, at=local_clock) or (f"Priority {job.priority}" if job.priority else "")
+    if job.status is JobStatus.FAILED:
+        return first_line(job.error or job.status_reason)
+    if jobs.is_held(job):
+        return "" if jobs.is_connected(job) else "Its runner is not heard of."
+    reason = first_line(job.status_reason)
+    return "" if reason.endswith(BY_OWNER) else reason[:1].upper() + reason[1:]

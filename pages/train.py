@@ -12,12 +12,13 @@ from lora_core.schema.config import TrainingConfig
 from lora_core.schema.dataset import Dataset, DatasetFormat
 from pages.widgets import session
 from pages.widgets.config_form import alert_inputs, config_inputs, section_keys, sections
+from pages.widgets.config_upload import draw_config_upload
 from pages.widgets.empty import empty_state
 from pages.widgets.errors import show_error, shown
 from pages.widgets.links import open_page
 from pages.widgets.session import Draft
 from pages.widgets.train_choices import choose_dataset, choose_model, choose_preset
-from pages.widgets.train_review import draw_review
+from pages.widgets.train_review import draw_rate_advice, draw_review
 
 DEFAULT_PRESET = "balanced"
 MAIN_KNOBS = (
@@ -51,17 +52,19 @@ def _draw_form(workspace: Workspace, stored: Sequence[Dataset]) -> None:
     dataset = choose_dataset(stored, draft)
     model = choose_model(workspace, draft)
     choose_preset(draft)
-    config = _draw_knobs(draft, dataset, model)
+    config = _draw_knobs(workspace, draft, dataset, model)
     _draw_expert(draft, config)
+    _draw_import(draft)
     if config is not None:
         session.keep_draft(replace(draft, config=config, dataset_id=dataset.id))
         draw_review(workspace, draft, dataset, config)
 
 
-def _draw_knobs(draft: Draft, dataset: Dataset, model: str) -> TrainingConfig | None:
+def _draw_knobs(workspace: Workspace, draft: Draft, dataset: Dataset, model: str) -> TrainingConfig | None:
     """Draw the inputs and return the config they make, or None while it is not valid."""
     st.subheader("4 · Settings", anchor=False)
     changes = config_inputs(draft.config, MAIN_KNOBS, revision=draft.revision)
+    advice = st.container(key="advice")
     with st.expander("More settings", icon=":material/tune:", key="more_settings"):
         for section, title in sections().items():
             rest = [key for key in section_keys(section) if key not in (*MAIN_KNOBS, *ELSEWHERE)]
@@ -79,10 +82,13 @@ def _draw_knobs(draft: Draft, dataset: Dataset, model: str) -> TrainingConfig | 
     try:
         if not model:
             raise ConfigError("No base model is chosen.", "Enter a Hugging Face id or a folder above.")
-        return configs.change_config(draft.config, changes)
+        config = configs.change_config(draft.config, changes)
     except ConfigError as error:
         show_error(error)
         return None
+    with advice:
+        draw_rate_advice(workspace, draft, config)
+    return config
 
 
 def _draw_expert(draft: Draft, config: TrainingConfig | None) -> None:
@@ -104,6 +110,15 @@ def _draw_expert(draft: Draft, config: TrainingConfig | None) -> None:
                 show_error(error)
             else:
                 st.rerun()
+
+
+def _draw_import(draft: Draft) -> None:
+    def use(config: TrainingConfig) -> None:
+        session.keep_draft(replace(draft, config=config, revision=draft.revision + 1))
+        st.rerun()
+
+    with st.expander("From a file", icon=":material/upload_file:", key="from_file"):
+        draw_config_upload(use, revision=draft.revision)
 
 
 def _draw_no_data() -> None:

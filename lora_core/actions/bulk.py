@@ -4,9 +4,10 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import partial
 
 from lora_core import lifecycle
-from lora_core.actions import jobs
+from lora_core.actions import jobs, queue
 from lora_core.actions.workspace import Workspace
 from lora_core.errors import NotFound, StudioError
 from lora_core.schema.job import Job, JobStatus
@@ -18,6 +19,8 @@ class Verb(StrEnum):
     PAUSE = "pause"
     RESUME = "resume"
     CANCEL = "cancel"
+    CHECKPOINT = "checkpoint"
+    PRIORITISE = "prioritise"
     ARCHIVE = "archive"
     UNARCHIVE = "unarchive"
     DELETE = "delete"
@@ -46,8 +49,13 @@ class Outcome:
         return ", ".join(f"{count} {word}" for word, count in counted).removesuffix(".") + "."
 
 
-def act_on_jobs(workspace: Workspace, job_ids: Sequence[str], verb: Verb) -> Outcome:
-    """Do the same with several jobs. One that refuses keeps the others from nothing."""
+def act_on_jobs(workspace: Workspace, job_ids: Sequence[str], verb: Verb, *, priority: int = 0) -> Outcome:
+    """Do the same with several jobs. One that refuses keeps the others from nothing.
+
+    Args:
+        priority: What `PRIORITISE` gives them, from -100 to 100.
+    """
+    act = partial(queue.prioritise_job, priority=priority) if verb is Verb.PRIORITISE else _ACTIONS[verb]
     done: list[str] = []
     refused: list[str] = []
     for job_id in dict.fromkeys(job_ids):
@@ -60,7 +68,7 @@ def act_on_jobs(workspace: Workspace, job_ids: Sequence[str], verb: Verb) -> Out
             refused.append(f"not changed: {error}")
             continue
         try:
-            done.append(_word(verb, _ACTIONS[verb](workspace, job_id)))
+            done.append(_word(verb, act(workspace, job_id)))
         except StudioError as error:
             refused.append(_why_not(verb, job) or f"not changed: {error}")
     return Outcome(tuple(done), tuple(refused))
@@ -70,6 +78,7 @@ _ACTIONS: dict[Verb, Callable[[Workspace, str], Job | None]] = {
     Verb.PAUSE: jobs.pause_job,
     Verb.RESUME: jobs.resume_job,
     Verb.CANCEL: jobs.cancel_job,
+    Verb.CHECKPOINT: jobs.save_checkpoint,
     Verb.ARCHIVE: jobs.archive_job,
     Verb.UNARCHIVE: lambda workspace, job_id: jobs.archive_job(workspace, job_id, archived=False),
     Verb.DELETE: jobs.delete_job,
@@ -78,6 +87,7 @@ _DONE = {
     Verb.PAUSE: "paused",
     Verb.RESUME: "queued",
     Verb.CANCEL: "cancelled",
+    Verb.CHECKPOINT: "asked for a checkpoint",
     Verb.ARCHIVE: "archived",
     Verb.UNARCHIVE: "taken back",
     Verb.DELETE: "deleted",
@@ -87,6 +97,8 @@ _DONE = {
 def _word(verb: Verb, job: Job | None) -> str:
     if job is not None and job.requested_action is not None and verb in (Verb.PAUSE, Verb.CANCEL):
         return f"asked to {verb.value}"
+    if job is not None and verb is Verb.PRIORITISE:
+        return f"with priority {job.priority}"
     return _DONE[verb]
 
 
@@ -95,6 +107,10 @@ def _why_not(verb: Verb, job: Job) -> str:
     over = jobs.is_over(job)
     if verb in (Verb.PAUSE, Verb.CANCEL) and over:
         return "had ended already"
+    if verb is Verb.CHECKPOINT and job.status is not JobStatus.RUNNING:
+        return "not running"
+    if verb is Verb.PRIORITISE and (over or jobs.is_held(job)):
+        return "not waiting any more"
     if verb is Verb.PAUSE and job.status is JobStatus.PAUSED:
         return "paused already"
     if verb is Verb.RESUME and job.status in lifecycle.LIVE:

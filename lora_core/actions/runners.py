@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from lora_core.actions.workspace import Workspace
 from lora_core.errors import ConfigError, Forbidden, NotAllowed
 from lora_core.schema.base import new_id, utc_now
+from lora_core.schema.job import WorkInHand
 from lora_core.schema.runner import ONLINE_SECONDS, RunnerInfo, RunnerRegistration, RunnerScope
 from lora_core.secrets import Secret, TokenKind, new_token, token_sha256
 from lora_core.settings import Settings
@@ -56,11 +57,26 @@ class RunnersView:
         own = {machine.id for registration in self.registrations for machine in registration.machines}
         return [machine for machine in self.machines if machine.id not in own]
 
+    def registration_of(self, machine: RunnerInfo) -> RunnerRegistration | None:
+        """Return the person's own registration that a machine uses; None for the team's, and in the embedded mode."""
+        for registration in self.registrations:
+            if any(known.id == machine.id for known in registration.machines):
+                return registration
+        return None
+
 
 def read_runners(workspace: Workspace) -> RunnersView:
     """Return the runners of this person: registrations (none in the embedded mode) and machines."""
     registrations = workspace.registry.list() if workspace.registry else ()
     return RunnersView(registrations, workspace.runners.list())
+
+
+def read_work(workspace: Workspace) -> dict[str, list[WorkInHand]]:
+    """Return this person's jobs that runners hold now, by the runner's id; of other people's jobs nothing is known."""
+    by_runner: dict[str, list[WorkInHand]] = {}
+    for work in workspace.jobs.at_work():
+        by_runner.setdefault(work.runner_id, []).append(work)
+    return by_runner
 
 
 def is_online(runner: RunnerInfo, now: datetime | None = None) -> bool:

@@ -4,7 +4,7 @@ from typing import Any
 
 import streamlit as st
 
-from pages import datasets, home, job, jobs, operator, settings, sign_in, train
+from pages import datasets, home, job, jobs, operator, runners, settings, sign_in, train
 
 
 def build_pages(
@@ -39,6 +39,7 @@ def build_pages(
         "Watch": [
             page("jobs", jobs.render, "Jobs", "list_alt"),
             page("job", job.render, "Job", "monitoring", visibility="hidden"),
+            page("runners", runners.render, "Runners", "memory"),
         ],
         "Studio": [
             page("settings", settings.render, "Settings", "settings"),

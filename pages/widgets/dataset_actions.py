@@ -2,10 +2,17 @@
 
 import streamlit as st
 
-from lora_core.actions.datasets import delete_dataset, drop_bad_rows, rename_dataset
-from lora_core.schema.dataset import Dataset, DatasetStatus
+from lora_core.actions.datasets import (
+    conversions_of,
+    convert_dataset,
+    delete_dataset,
+    drop_rows,
+    droppable,
+    rename_dataset,
+)
+from lora_core.schema.dataset import Dataset, DatasetFormat, DatasetStatus, DropKind
+from lora_core.schema.methods import why_untrainable
 from pages.widgets import downloads, session
-from pages.widgets.dataset_words import many
 from pages.widgets.errors import shown
 from pages.widgets.links import open_page
 from pages.widgets.plain import plain
@@ -13,22 +20,24 @@ from pages.widgets.plain import plain
 
 def draw_train_button(dataset: Dataset) -> None:
     """Draw the way on: a new job with this data set."""
+    ready = dataset.status is DatasetStatus.READY
+    why = why_untrainable(dataset.format)
+    reason = None if ready else "Possible once every row is checked and good."
     if st.button(
         "Train on this data set",
         type="primary",
         icon=":material/model_training:",
         key="train",
-        disabled=dataset.status is not DatasetStatus.READY,
-        help=None
-        if dataset.status is DatasetStatus.READY
-        else "Possible once every row is checked and good.",
+        disabled=not ready or why is not None,
+        help=" ".join(why) if why else reason,
     ):
         open_page("train", dataset=dataset.id)
 
 
 def draw_toolbar(dataset: Dataset) -> None:
     """Draw the smaller buttons. Call it in the page's script, not in a live fragment: they open dialogs."""
-    downloads.link("Download", "dataset", dataset.id, key="download")
+    if dataset.bytes:
+        downloads.link("Download", "dataset", dataset.id, key="download")
     if st.button("Rename", icon=":material/edit:", key="rename"):
         _rename(dataset)
     if st.button("Delete", icon=":material/delete:", key="delete"):
@@ -43,6 +52,42 @@ def _rename(dataset: Dataset) -> None:
             with shown():
                 rename_dataset(session.workspace(), dataset.id, name or dataset.name)
                 st.rerun()
+
+
+def draw_convert_button(dataset: Dataset, *, busy: bool) -> None:
+    """Draw the way to a version in another format, where there is one."""
+    if conversions_of(dataset) and st.button(
+        "Convert to another format", icon=":material/swap_horiz:", key="convert", disabled=busy
+    ):
+        _convert(dataset)
+
+
+CONVERSIONS = {
+    (DatasetFormat.PREFERENCE, DatasetFormat.MESSAGES): "Chat, with the chosen answers: to fine-tune on them",
+    (
+        DatasetFormat.PREFERENCE,
+        DatasetFormat.UNPAIRED_PREFERENCE,
+    ): "Rated answers, two rows for each pair: for KTO",
+    (DatasetFormat.UNPAIRED_PREFERENCE, DatasetFormat.MESSAGES): "Chat, with the good answers only",
+}
+"""What a conversion keeps; all others keep everything."""
+
+
+@st.dialog("Convert data set", icon=":material/swap_horiz:")
+def _convert(dataset: Dataset) -> None:
+    st.markdown(
+        f"A new version of **{plain(dataset.name)}** is written in another format. This version stays as it is."
+    )
+    target = st.radio(
+        "New format",
+        conversions_of(dataset),
+        format_func=lambda choice: CONVERSIONS.get((dataset.format, choice), "Chat messages, with all turns"),
+        key="convert_to",
+    )
+    if st.button("Make the new version", type="primary", icon=":material/swap_horiz:", key="convert_do"):
+        with shown():
+            convert_dataset(session.workspace(), dataset.id, target)
+            st.rerun()
 
 
 @st.dialog("Delete data set", icon=":material/delete:")
@@ -62,22 +107,33 @@ def _delete(dataset: Dataset) -> None:
             open_page("datasets")
 
 
-@st.dialog("Drop bad rows", icon=":material/filter_alt:")
+KINDS = {
+    DropKind.ERRORS: "Bad rows, that nothing can be learned from",
+    DropKind.DUPLICATES: "Exact duplicates (the first of each stays)",
+    DropKind.NEAR_DUPLICATES: "Near-duplicates (the first of each stays)",
+    DropKind.LEAKED: "Rows that are also in the validation data set, exactly or nearly",
+}
+"""What each kind of rows is called where they can be dropped."""
+
+
+@st.dialog("Drop rows", icon=":material/filter_alt:")
 def ask_drop(dataset: Dataset) -> None:
-    """Ask before a version without the bad rows is made."""
-    report = dataset.report
-    if report is None:
-        return
+    """Ask which kinds of rows a new version leaves out."""
     st.markdown(
-        f"A new version of **{plain(dataset.name)}** is made without its "
-        f"**{many(report.error_rows, 'bad row')}**. This version stays as it is."
+        f"A new version of **{plain(dataset.name)}** is made without these. This version stays as it is."
     )
-    duplicates = False
-    if report.duplicate_rows:
-        duplicates = st.checkbox(
-            f"Also drop {many(report.duplicate_rows, 'duplicate')}", key="drop_duplicates"
-        )
-    if st.button("Make the new version", type="primary", icon=":material/filter_alt:", key="drop_do"):
+    kinds = [
+        kind
+        for kind, count in droppable(dataset).items()
+        if st.checkbox(f"{KINDS[kind]}: {count:,}", value=kind is DropKind.ERRORS, key=f"drop_{kind.value}")
+    ]
+    if st.button(
+        "Make the new version",
+        type="primary",
+        icon=":material/filter_alt:",
+        key="drop_do",
+        disabled=not kinds,
+    ):
         with shown():
-            drop_bad_rows(session.workspace(), dataset.id, drop_duplicates=duplicates)
+            drop_rows(session.workspace(), dataset.id, kinds)
             st.rerun()

@@ -5,23 +5,41 @@ import streamlit as st
 from lora_core.actions.datasets import DatasetView, map_columns
 from lora_core.schema.dataset import CheckReport, ColumnMapping, Dataset, DatasetFormat
 from pages.widgets import session
+from pages.widgets.dataset_actions import draw_convert_button
 from pages.widgets.dataset_words import FORMAT
 from pages.widgets.errors import shown
 from pages.widgets.plain import plain
 
+_SYSTEM = ("system", "System prompt", False)
+_TOOLS = ("tools", "Functions it may call", False)
 PARTS: dict[DatasetFormat, tuple[tuple[str, str, bool], ...]] = {
-    DatasetFormat.MESSAGES: (("messages", "Turns", True),),
-    DatasetFormat.SHAREGPT: (("messages", "Turns", True), ("system", "System prompt", False)),
+    DatasetFormat.MESSAGES: (("messages", "Turns", True), _SYSTEM, _TOOLS),
+    DatasetFormat.SHAREGPT: (("messages", "Turns", True), _SYSTEM, _TOOLS),
     DatasetFormat.ALPACA: (
         ("instruction", "Instruction", True),
         ("input", "Input", False),
         ("output", "Answer to learn", True),
-        ("system", "System prompt", False),
+        _SYSTEM,
     ),
     DatasetFormat.PROMPT_COMPLETION: (
         ("prompt", "Prompt", True),
         ("completion", "Answer to learn", True),
-        ("system", "System prompt", False),
+        _SYSTEM,
+        _TOOLS,
+    ),
+    DatasetFormat.PREFERENCE: (
+        ("chosen", "Chosen answer", True),
+        ("rejected", "Rejected answer", True),
+        ("prompt", "Prompt", False),
+        _SYSTEM,
+        _TOOLS,
+    ),
+    DatasetFormat.UNPAIRED_PREFERENCE: (
+        ("prompt", "Prompt, or the whole conversation", True),
+        ("completion", "Answer, if it is not the last turn", False),
+        ("label", "True if it is good", True),
+        _SYSTEM,
+        _TOOLS,
     ),
     DatasetFormat.TEXT: (("text", "Text", True),),
 }
@@ -56,13 +74,16 @@ def draw_mapping(view: DatasetView) -> None:
     mapping, missing = _columns(dataset, report, dataset_format, known, disabled=view.busy)
     if missing:
         st.caption(f"Still to choose: {', '.join(missing)}.")
-    if st.button(
-        "Use these columns and check again",
-        type="primary",
-        icon=":material/fact_check:",
-        key="map",
-        disabled=view.busy or bool(missing),
-    ):
+    with st.container(horizontal=True, key="mapping_buttons"):
+        uses = st.button(
+            "Use these columns and check again",
+            type="primary",
+            icon=":material/fact_check:",
+            key="map",
+            disabled=view.busy or bool(missing),
+        )
+        draw_convert_button(dataset, busy=view.busy)
+    if uses:
         with shown():
             map_columns(session.workspace(), dataset.id, dataset_format, mapping)
             st.rerun()

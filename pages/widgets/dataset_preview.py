@@ -24,6 +24,9 @@ ROLES = {
     "system": ("System", ":material/settings:"),
 }
 
+SIDES = {"chosen": (":material/thumb_up:", "green"), "rejected": (":material/thumb_down:", "red")}
+"""Icon and colour of a better and of a worse answer."""
+
 
 def draw_preview(view: DatasetView) -> None:
     """Draw a few rows, with a search and a page control above them."""
@@ -59,12 +62,44 @@ def _draw_row(row: PreviewRow) -> None:
         st.caption(f"Row {row.row:,}" if row.line == row.row else f"Row {row.row:,} · line {row.line:,}")
         if row.issue:
             st.markdown(f":red[:material/error: {plain(row.issue.message)}]")
-        for turn, message in enumerate(row.messages):
-            _draw_message(message, key=f"turn_{row.row}_{turn}")
+        _draw_turns(row)
         if row.text and (row.issue or row.text.startswith("{")):
             st.code(row.text[:CLIP], language="json", wrap_lines=True)
         elif row.text:
             _clipped(row.text, key=f"text_{row.row}")
+
+
+def _draw_turns(row: PreviewRow) -> None:
+    """Draw the conversation; of a preference row first the prompt, then what is said of its answers."""
+    judged = bool(row.rejected) or row.label is not None
+    prompt = row.messages[: row.answer_from] if judged else row.messages
+    answer = row.messages[row.answer_from :] if judged else ()
+    if row.tools:
+        names = ", ".join(str(tool.get("function", tool).get("name", "?")) for tool in row.tools)
+        with st.expander(
+            f"Functions it may call: {plain(names)}", icon=":material/build:", key=f"tools_{row.row}"
+        ):
+            st.code(json.dumps(row.tools, indent=2, ensure_ascii=False)[:LONGEST], language="json")
+    for turn, message in enumerate(prompt):
+        _draw_message(message, key=f"turn_{row.row}_{turn}")
+    if row.label is not None:
+        _draw_side(
+            row, answer, "chosen" if row.label else "rejected", "Good answer" if row.label else "Bad answer"
+        )
+    elif row.rejected:
+        chosen, rejected = st.columns(2)
+        with chosen:
+            _draw_side(row, answer, "chosen", "Chosen")
+        with rejected:
+            _draw_side(row, row.rejected, "rejected", "Rejected")
+
+
+def _draw_side(row: PreviewRow, answer: tuple[Message, ...], side: str, title: str) -> None:
+    icon, color = SIDES[side]
+    with st.container(border=True, height="stretch", key=f"{side}_{row.row}"):
+        st.badge(title, icon=icon, color=color)
+        for turn, message in enumerate(answer):
+            _draw_message(message, key=f"{side}_{row.row}_{turn}")
 
 
 def _draw_message(message: Message, *, key: str) -> None:

@@ -2,6 +2,7 @@
 
 import streamlit as st
 
+from lora_core.actions.dataset_import import import_again
 from lora_core.actions.datasets import DatasetView, check_again, view_dataset
 from lora_core.actions.jobs import online_runners
 from lora_core.schema.runner import Task, TaskKind, TaskStatus
@@ -12,7 +13,9 @@ from pages.widgets.plain import plain
 DOING = {
     TaskKind.CHECK_DATASET: "Checking every row",
     TaskKind.MEASURE_DATASET: "Counting tokens",
-    TaskKind.DROP_BAD_ROWS: "Writing a version without the bad rows",
+    TaskKind.DROP_BAD_ROWS: "Writing a version without the chosen rows",
+    TaskKind.CONVERT_DATASET: "Writing a version in another format",
+    TaskKind.IMPORT_DATASET: "Importing the rows",
 }
 
 
@@ -34,6 +37,12 @@ def draw_task_error(view: DatasetView) -> None:
     ):
         with shown():
             check_again(session.workspace(), view.dataset.id)
+            st.rerun()
+    if task.kind is TaskKind.IMPORT_DATASET and st.button(
+        "Import again", icon=":material/refresh:", key="import_again"
+    ):
+        with shown():
+            import_again(session.workspace(), view.dataset.id)
             st.rerun()
 
 

@@ -7,14 +7,14 @@ import pandas as pd
 import streamlit as st
 
 from lora_core.actions.base_models import list_base_models
-from lora_core.actions.datasets import DatasetView, find_cleaned, measure_tokens
-from lora_core.schema.dataset import CheckReport, Dataset, DatasetFormat, RowIssue
+from lora_core.actions.datasets import DatasetView, droppable, measure_tokens
+from lora_core.schema.dataset import CheckReport, Dataset, DatasetFormat, DropKind, RowIssue
 from pages.widgets import downloads, session
 from pages.widgets.dataset_actions import ask_drop
+from pages.widgets.dataset_similar import draw_similar
 from pages.widgets.dataset_words import FORMAT, many
 from pages.widgets.errors import shown
 from pages.widgets.histogram import draw_histogram
-from pages.widgets.links import open_page
 from pages.widgets.plain import plain
 
 CARD_WIDTH = 155
@@ -53,10 +53,13 @@ def draw_summary(dataset: Dataset, report: CheckReport) -> None:
 def draw_issues(view: DatasetView) -> None:
     """Draw the faults with their line numbers, and what can be done about them."""
     dataset, report = view.dataset, view.dataset.report
-    if report is None or not (report.errors or report.warnings):
+    if report is None:
+        return
+    _offer_drop(view)
+    draw_similar(view)
+    if not (report.errors or report.warnings):
         st.markdown(":material/check_circle: Every row is fine.")
         return
-    _offer_drop(view, report)
     if report.issue_counts:
         st.caption(" · ".join(f"{_words(code)}: {count:,}" for code, count in report.issue_counts.items()))
     st.dataframe(
@@ -102,29 +105,25 @@ def draw_lengths(view: DatasetView) -> None:
     _make_up(report)
 
 
-def _offer_drop(view: DatasetView, report: CheckReport) -> None:
-    cleaned = find_cleaned(session.workspace(), view.dataset.id)
-    if cleaned:
+def _offer_drop(view: DatasetView) -> None:
+    counts = droppable(view.dataset)
+    if not counts:
+        return
+    with st.container(border=True, horizontal=True, vertical_alignment="center", key="drop"):
+        bad = counts.get(DropKind.ERRORS, 0)
+        st.markdown(
+            f"{many(bad, 'row')} cannot be learned from. Correct the file and upload it again, or go on without them."
+            if bad
+            else "Some rows say what other rows already say.",
+            width="stretch",
+        )
         if st.button(
-            "A version without the bad rows exists: open it", icon=":material/arrow_forward:", key="cleaned"
+            "Drop rows",
+            icon=":material/filter_alt:",
+            key="drop_ask",
+            disabled=view.busy or view.dataset.report is None or not view.dataset.report.good_rows,
         ):
-            open_page("datasets", id=cleaned.id)
-    elif report.error_rows or report.duplicate_rows:
-        with st.container(border=True, horizontal=True, vertical_alignment="center", key="drop"):
-            st.markdown(
-                f"{many(report.error_rows, 'row')} cannot be learned from. Correct the file and upload it again, "
-                "or go on without them."
-                if report.error_rows
-                else f"{many(report.duplicate_rows, 'row')} say what another row already says.",
-                width="stretch",
-            )
-            if st.button(
-                "Drop bad rows" if report.error_rows else "Drop duplicates",
-                icon=":material/filter_alt:",
-                key="drop_ask",
-                disabled=view.busy or not report.good_rows,
-            ):
-                ask_drop(view.dataset)
+            ask_drop(view.dataset)
 
 
 def _tokens(report: CheckReport) -> None:

@@ -16,11 +16,22 @@ STATUS: Mapping[DatasetStatus, tuple[str, str, str]] = {
 }
 """Label, Material icon and colour of each status."""
 
+NO_CONTENT = ("To be imported", "cloud_download", "gray")
+"""The same for a data set whose rows are still elsewhere."""
+
 FORMAT: Mapping[DatasetFormat, tuple[str, str]] = {
     DatasetFormat.MESSAGES: ("Chat", "Messages with role and content, as OpenAI writes them."),
     DatasetFormat.SHAREGPT: ("ShareGPT", "Turns with from and value."),
     DatasetFormat.ALPACA: ("Alpaca", "An instruction, an optional input, and the output to learn."),
     DatasetFormat.PROMPT_COMPLETION: ("Prompt pairs", "A prompt and the completion to learn."),
+    DatasetFormat.PREFERENCE: (
+        "Preferences",
+        "A prompt with a chosen and a rejected answer, for DPO and ORPO.",
+    ),
+    DatasetFormat.UNPAIRED_PREFERENCE: (
+        "Rated answers",
+        "A prompt, an answer, and whether it is good, for KTO.",
+    ),
     DatasetFormat.TEXT: ("Plain text", "Text that is learned as a whole; there are no answers."),
     DatasetFormat.UNKNOWN: ("Unknown", "No format was recognised."),
 }
@@ -31,7 +42,7 @@ UNDER_CHECK = (DatasetStatus.UPLOADED, DatasetStatus.CHECKING)
 
 def status_badge(dataset: Dataset) -> None:
     """Draw the status as icon, word and colour."""
-    label, icon, color = STATUS[dataset.status]
+    label, icon, color = STATUS[dataset.status] if dataset.bytes else NO_CONTENT
     st.badge(label, icon=f":material/{icon}:", color=color)
 
 

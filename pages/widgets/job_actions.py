@@ -6,13 +6,17 @@ they say is shown by the next run of the page, because the callback of a dialog 
 
 import streamlit as st
 
-from lora_core.actions import jobs
+from lora_core.actions import jobs, queue
+from lora_core.actions.requests import describe_request, read_request
 from lora_core.actions.workspace import Workspace
+from lora_core.schema.base import utc_now
 from lora_core.schema.job import Job, JobStatus, RequestedAction
 from pages.widgets import job_dialogs, session
 from pages.widgets.job_dialogs import act
 from pages.widgets.links import open_page
 from pages.widgets.messages import show_word
+from pages.widgets.plain import plain
+from pages.widgets.times import local_clock
 
 RESUMABLE = frozenset({JobStatus.PAUSED, JobStatus.FAILED, JobStatus.CANCELLED})
 WAITING = frozenset({JobStatus.QUEUED, JobStatus.PAUSED})
@@ -31,6 +35,7 @@ def action_buttons(workspace: Workspace, job: Job) -> None:
             args=(lambda: jobs.pause_job(workspace, job.id), "Pausing."),
         )
     elif job.status is JobStatus.QUEUED:
+        _draw_start_now(workspace, job)
         st.button(
             "Hold",
             icon=":material/pause:",
@@ -45,19 +50,60 @@ def action_buttons(workspace: Workspace, job: Job) -> None:
             icon=":material/play_arrow:",
             key="resume",
             type="primary",
+            help=_goes_on(job),
             on_click=act,
             args=(lambda: jobs.resume_job(workspace, job.id), "Back in the queue."),
         )
-    cancelling = job.requested_action is RequestedAction.CANCEL
-    if not jobs.is_over(job) and st.button(
-        "Cancel", icon=":material/stop_circle:", key="cancel", disabled=cancelling
-    ):
-        job_dialogs.confirm_cancel(workspace, job)
+    if not jobs.is_over(job):
+        st.button(
+            "Cancel",
+            icon=":material/stop_circle:",
+            key="cancel",
+            disabled=job.requested_action is RequestedAction.CANCEL,
+            on_click=job_dialogs.open_form,
+            args=("cancel", job),
+        )
     # Another key is another popover, which is closed: it would lie over its dialog.
     behind = job_dialogs.form_is_open(job)
     with st.popover("More", icon=":material/more_horiz:", key="more_behind" if behind else "more"):
         _draw_more(workspace, job)
     job_dialogs.draw_form(workspace, job)
+
+
+def draw_request(workspace: Workspace, job: Job) -> None:
+    """Say how far the person's open request to the runner is, if there is one; drawn again and again while it is open."""
+    request = read_request(workspace, job)
+    if request is not None:
+        icon = ":material/check:" if request.answered else ":material/hourglass_top:"
+        st.info(plain(describe_request(request, at=local_clock)), icon=icon)
+
+
+def _draw_start_now(workspace: Workspace, job: Job) -> None:
+    """Offer to start a job at once that waits for a time: its next try, or its earliest start."""
+    now = utc_now()
+    if queue.starts_after(job, now) == now:
+        return
+    retried = job.retry_at is not None and job.retry_at > now
+    st.button(
+        "Try now" if retried else "Start now",
+        icon=":material/play_arrow:",
+        key="start_now",
+        type="primary",
+        help="The pause before the next try is left out." if retried else "Its earliest start is taken away.",
+        on_click=act,
+        args=(
+            lambda: queue.start_job_after(workspace, job.id, None),
+            "It is tried as soon as a runner is free."
+            if retried
+            else "It starts as soon as a runner is free.",
+        ),
+    )
+
+
+def _goes_on(job: Job) -> str:
+    if job.checkpoint_step is None:
+        return "It keeps no checkpoint: it begins again."
+    return f"It goes on from its newest checkpoint, step {job.checkpoint_step:,}."
 
 
 def _draw_more(workspace: Workspace, job: Job) -> None:

@@ -36,7 +36,7 @@ def progress_words(job: Job) -> str:
 def card_values(job: Job) -> list[tuple[str, str]]:
     """The few numbers of a card, by label."""
     return [
-        ("Loss", formats.loss(job.train_loss)),
+        ("Last loss", formats.loss(job.train_loss)),
         ("Validation", formats.loss(job.eval_loss)),
         ("Elapsed", formats.duration(job.elapsed_seconds)),
         ("Remaining", formats.duration(job.remaining_seconds)),

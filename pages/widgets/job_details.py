@@ -7,12 +7,13 @@ from lora_core.actions import configs, jobs, results
 from lora_core.actions.workspace import Workspace
 from lora_core.errors import StudioError
 from lora_core.schema.artifact import Artifact, ArtifactKind
-from lora_core.schema.job import Job
+from lora_core.schema.job import Job, JobEvent
 from pages.widgets import downloads, formats, session
 from pages.widgets.badges import status_word
 from pages.widgets.empty import empty_state
+from pages.widgets.job_estimate import draw_expectations
 from pages.widgets.plain import plain
-from pages.widgets.times import local_time
+from pages.widgets.times import local_time, zone_words
 
 
 def draw_files(workspace: Workspace, job: Job) -> None:
@@ -54,6 +55,7 @@ def draw_config(workspace: Workspace, job: Job) -> None:
         st.dataframe(pd.DataFrame(rows), hide_index=True, key="config_diff")
     else:
         st.caption("Nothing.")
+    draw_expectations(workspace, job)
     st.subheader("Whole config", anchor=False)
     st.code(configs.config_to_yaml(job.config), language="yaml")
 
@@ -82,18 +84,43 @@ def draw_history(workspace: Workspace, job: Job) -> None:
         st.subheader("Audit trail", anchor=False, width="content")
         st.space("stretch")
         downloads.link("Audit trail (CSV)", "events", job.id, key="events_csv")
+    page = jobs.list_events(workspace, job.id)
     events = [
         {
-            "When": local_time(event.at),
+            "When": event.at,
             "Who": "you" if event.actor == workspace.user_id else event.actor,
             "What": event.action,
-            "From": status_word(event.from_status) if event.from_status else "",
-            "To": status_word(event.to_status) if event.to_status else "",
+            "From and to": _transition(event),
             "Why": event.reason,
         }
-        for event in jobs.list_events(workspace, job.id).items
+        for event in page.items
     ]
-    st.dataframe(pd.DataFrame(events), hide_index=True, key="events")
+    moment = st.column_config.DatetimeColumn(
+        format="D MMM YYYY, HH:mm:ss", timezone=st.context.timezone, width=165
+    )
+    st.dataframe(
+        pd.DataFrame(events).astype({"When": "datetime64[s, UTC]"}),
+        hide_index=True,
+        key="events",
+        height="content",
+        column_config={
+            "When": moment,
+            "Who": st.column_config.TextColumn(width=155),
+            "What": st.column_config.TextColumn(width=175),
+            "From and to": st.column_config.TextColumn(width=150),
+            "Why": st.column_config.TextColumn(width=280),
+        },
+    )
+    rest = f" These are the newest {len(events)}; the CSV has all." if page.cursor else ""
+    st.caption(f"Times in {plain(zone_words())}; the CSV has them in UTC.{rest}")
+
+
+def _transition(event: JobEvent) -> str:
+    """Write a change of state as "Queued → Starting"; nothing where there was none."""
+    if event.to_status is None:
+        return ""
+    before = f"{status_word(event.from_status)} " if event.from_status is not None else ""
+    return f"{before}→ {status_word(event.to_status)}"
 
 
 def _draw_facts(job: Job) -> None:

@@ -28,15 +28,16 @@ def act(action: Callable[[], object], done: str) -> None:
         session.leave_word(done, ":material/check:")
 
 
-@st.dialog("Cancel this job?")
+@st.dialog("Cancel this job?", on_dismiss=session.close_dialog)
 def confirm_cancel(workspace: Workspace, job: Job) -> None:
-    """Ask before a job is stopped."""
-    st.markdown(f"**{plain(job.name)}** stops at once.")
-    st.markdown(
-        "Its curve, log and saved checkpoints are kept, and it can be queued again later from the last checkpoint."
-    )
+    """Ask before a job is stopped, and say what of it stays."""
+    held = jobs.is_held(job)
+    st.markdown(f"**{plain(job.name)}** {'stops at once' if held else 'is taken out of the queue'}.")
+    st.markdown(_what_stays(job))
+    if held and job.checkpoint_step is None:
+        st.caption("To keep what it has learned so far, pause it instead: that saves a checkpoint first.")
     with st.container(horizontal=True, horizontal_alignment="right", key="cancel_buttons"):
-        if st.button("Keep it running", key="keep"):
+        if st.button("Keep it running" if held else "Keep it", key="keep", on_click=session.close_dialog):
             st.rerun()
         if st.button(
             "Cancel the job",
@@ -44,9 +45,23 @@ def confirm_cancel(workspace: Workspace, job: Job) -> None:
             icon=":material/stop_circle:",
             key="confirm_cancel",
             on_click=act,
-            args=(lambda: jobs.cancel_job(workspace, job.id), "Cancelling."),
+            args=(lambda: jobs.cancel_job(workspace, job.id), "Cancelling." if held else "Cancelled."),
         ):
+            session.close_dialog()
             st.rerun()
+
+
+def _what_stays(job: Job) -> str:
+    if job.attempt == 0:
+        return "It has not run yet. It can be queued again later."
+    if job.checkpoint_step is None:
+        return (
+            "Its curve and log are kept. No checkpoint was saved yet: queued again, it begins from the start."
+        )
+    return (
+        f"Its curve, log and saved checkpoints are kept. Queued again later, it goes on from step {job.checkpoint_step:,}: "
+        "what it learned after that is lost."
+    )
 
 
 @st.dialog("Delete this job?", on_dismiss=session.close_dialog)
@@ -153,12 +168,13 @@ def place_in_queue(workspace: Workspace, job: Job) -> None:
 
 
 FORMS: dict[str, Callable[[Workspace, Job], None]] = {
+    "cancel": confirm_cancel,
     "resume_from": choose_checkpoint,
     "fork": fork,
     "place": place_in_queue,
     "delete": confirm_delete,
 }
-"""Dialogs of the menu, by the key of the button that opens them; they stay open through runs of the page."""
+"""Dialogs by the key of the button that opens them; they stay open through runs of the page."""
 
 
 def open_form(name: str, job: Job) -> None:

@@ -8,7 +8,7 @@ import streamlit as st
 from lora_core.actions import jobs
 from lora_core.actions.jobs import ChartView, JobSnapshot
 from lora_core.actions.workspace import Workspace
-from lora_core.schema.job import Job, JobStatus, RequestedAction
+from lora_core.schema.job import Job, JobStatus
 from lora_core.schema.metrics import Series
 from pages.widgets import formats
 from pages.widgets.chart_specs import X_TITLES
@@ -16,7 +16,7 @@ from pages.widgets.charts import draw_line, draw_loss
 from pages.widgets.job_card import progress_words
 from pages.widgets.job_log import log_text
 from pages.widgets.plain import plain
-from pages.widgets.times import local_time
+from pages.widgets.times import local_clock, local_time
 
 TITLES = {title: column for column, title in X_TITLES.items()}
 SPARKLINE_POINTS = 60
@@ -27,11 +27,8 @@ SMALL_CHARTS = {
     "tokens_per_second": ("Tokens per second", "~s"),
 }
 """Column to title and number format."""
-REQUESTED = {
-    RequestedAction.CANCEL: "Cancelling: the trainer is being stopped.",
-    RequestedAction.PAUSE: "Pausing: a checkpoint is saved after the current step.",
-    RequestedAction.CHECKPOINT: "A checkpoint is saved after the current step.",
-}
+BY_ALERT = "Paused by an alert"
+"""How the reason of a job begins that has stopped itself."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +45,7 @@ def draw_watch(workspace: Workspace, job: Job) -> None:
     with st.container(border=True, key="loss_card"):
         choice = _draw_controls()
         chart = st.container(key="loss_chart")
-    snapshot = jobs.read_job_page(workspace, job.id, choice.view, log_lines=LOG_LINES)
+    snapshot = jobs.read_job_page(workspace, job.id, choice.view, log_lines=LOG_LINES, at=local_clock)
     with above:
         _draw_state(snapshot)
         st.progress(snapshot.job.progress, text=progress_words(snapshot.job))
@@ -96,12 +93,12 @@ def _draw_controls() -> ChartChoice:
 def _draw_state(snapshot: JobSnapshot) -> None:
     """Say whether what is shown is live, and if not, why."""
     job = snapshot.job
-    if job.requested_action is not None:
-        st.info(REQUESTED[job.requested_action], icon=":material/hourglass_top:")
     if snapshot.waiting_for:
         st.info(plain(snapshot.waiting_for), icon=":material/schedule:")
+        if job.error:
+            _draw_error(job, "What went wrong before")
     elif job.status is JobStatus.FAILED:
-        st.error(plain(job.error or job.status_reason), title="This job failed", icon=":material/error:")
+        _draw_error(job, "This job failed")
     elif not snapshot.connected and job.heartbeat_at is not None:
         st.warning(
             f"The runner was last heard of on {local_time(job.heartbeat_at)}; shown is the last it sent. "
@@ -112,8 +109,23 @@ def _draw_state(snapshot: JobSnapshot) -> None:
     elif jobs.is_held(job):
         phase = plain(job.phase.replace("_", " ") or "starting")
         st.caption(f":green[:material/sensors:] Live · {phase}")
+    elif job.status is JobStatus.PAUSED and job.status_reason.startswith(BY_ALERT):
+        st.warning(plain(_sentence(job.status_reason)), title="Paused", icon=":material/pause_circle:")
     elif job.status_reason:
-        st.caption(plain(job.status_reason).capitalize())
+        st.caption(plain(_sentence(job.status_reason)))
+
+
+def _sentence(text: str) -> str:
+    return text[:1].upper() + text[1:]
+
+
+def _draw_error(job: Job, title: str) -> None:
+    """Draw what went wrong: its first line in words, the last lines of the log as they were written."""
+    words, _, log = (job.error or job.status_reason).strip().partition("\n")
+    draw = st.error if job.status is JobStatus.FAILED else st.warning
+    draw(plain(words), title=title, icon=":material/error:")
+    if log.strip():
+        st.code(log.strip("\n"), language=None, wrap_lines=True)
 
 
 def _draw_numbers(snapshot: JobSnapshot) -> None:
@@ -121,7 +133,7 @@ def _draw_numbers(snapshot: JobSnapshot) -> None:
     losses, evaluations = _known(snapshot.smooth, "loss"), _known(snapshot.evaluations, "eval_loss")
     training, validation, speed, time = st.columns(4)
     training.metric(
-        "Training loss",
+        "Smoothed loss",
         formats.loss(losses[-1] if losses else job.train_loss),
         formats.change(losses, back=max(1, len(losses) // 10)),
         delta_color="inverse",
@@ -129,7 +141,8 @@ def _draw_numbers(snapshot: JobSnapshot) -> None:
         height="stretch",
         icon=":material/trending_down:",
         chart_data=_thinned(losses),
-        help="Smoothed as in the chart. The change is over the last tenth of the run.",
+        help=f"Training loss, smoothed as in the chart; the last step's own loss is {formats.loss(job.train_loss)}. "
+        "The change is over the last tenth of the run.",
     )
     best = f"best {formats.loss(job.best_eval_loss)}" if job.best_eval_loss is not None else None
     validation.metric(
@@ -186,7 +199,9 @@ def _draw_loss(snapshot: JobSnapshot, choice: ChartChoice) -> None:
         log=choice.log,
         key="loss",
     )
-    st.caption("Shift and wheel zooms, drag pans, double-click resets. The faint line is the raw loss.")
+    st.caption(
+        "Shift and wheel zooms, drag pans, double-click resets. Faint: the loss of each step; strong: smoothed."
+    )
 
 
 def _draw_small_charts(raw: Series, x: str) -> None:

@@ -11,7 +11,7 @@ from lora_core.actions import bulk, jobs
 from lora_core.actions.bulk import Verb
 from lora_core.actions.workspace import Workspace
 from lora_core.errors import NotFound
-from lora_core.schema.job import Job, JobStatus
+from lora_core.schema.job import MAX_PRIORITY, MIN_PRIORITY, Job, JobStatus
 from pages.widgets import session
 from pages.widgets.plain import plain
 
@@ -28,16 +28,30 @@ BUTTONS: dict[Verb, tuple[str, str, frozenset[JobStatus]]] = {
         frozenset({JobStatus.PAUSED, JobStatus.FAILED, JobStatus.CANCELLED}),
     ),
     Verb.CANCEL: ("Cancel", "stop_circle", _LIVE | {JobStatus.PAUSED}),
+    Verb.PRIORITISE: (
+        "Priority",
+        "low_priority",
+        frozenset({JobStatus.QUEUED, JobStatus.PAUSED}),
+    ),
+    Verb.CHECKPOINT: ("Save checkpoint", "save", frozenset({JobStatus.RUNNING})),
     Verb.ARCHIVE: ("Archive", "archive", _ENDED),
     Verb.UNARCHIVE: ("Take back", "unarchive", _ENDED),
     Verb.DELETE: ("Delete", "delete", _ENDED),
 }
 """Word, icon, and the states in which it does something."""
 
+QUESTIONS = {
+    Verb.PRIORITISE: "Change the priority of",
+    Verb.CHECKPOINT: "Save a checkpoint of",
+}
+"""How the question begins where the button's word does not do."""
+
 KEPT = {
     Verb.PAUSE: "Those that run save a checkpoint first; the others are held.",
     Verb.RESUME: "They go on from their newest checkpoint, if they have one.",
     Verb.CANCEL: "Curves, logs and saved checkpoints are kept; each can be queued again.",
+    Verb.PRIORITISE: "Higher goes first; 0 is usual. Within one priority the oldest job goes first.",
+    Verb.CHECKPOINT: "Each saves one after the step it is at, and goes on.",
     Verb.ARCHIVE: "The list leaves them out; nothing of them is removed.",
     Verb.UNARCHIVE: "The list shows them again.",
     Verb.DELETE: "Curves, logs, checkpoints and adapters are removed. This cannot be undone. Data sets are kept.",
@@ -66,42 +80,49 @@ def draw_bar(chosen: Sequence[Job]) -> None:
 
 
 def draw_question(workspace: Workspace, table_key: str) -> None:
-    """Open the question that the bar has left, if there is one.
+    """Draw the question that the bar has left, until it is answered.
 
     Args:
         table_key: Key of the table whose ticks are taken away when it is answered.
     """
-    mark, _, rest = session.take_question().partition(" ")
+    if asked := session.take_question():
+        session.open_dialog(asked)
+    mark, _, rest = session.dialog_in_front().partition(" ")
     if mark == _MARK:
         verb, *job_ids = rest.split()
         _confirm(workspace, Verb(verb), tuple(job_ids), table_key)
 
 
-@st.dialog("Several jobs")
+@st.dialog("Several jobs", on_dismiss=session.close_dialog)
 def _confirm(workspace: Workspace, verb: Verb, job_ids: tuple[str, ...], table_key: str) -> None:
     label, icon, _ = BUTTONS[verb]
     names = _names(workspace, job_ids)
-    st.markdown(f"{label} {_count(len(job_ids))}?")
+    question = f"{QUESTIONS.get(verb, label)} {_count(len(job_ids))}"
+    st.markdown(f"{question}?")
     st.markdown("\n".join(f"- **{plain(name)}**" for name in names[:NAMED]))
     if len(job_ids) > NAMED:
         st.markdown(f"and {len(job_ids) - NAMED} more.")
     st.caption(KEPT[verb])
+    priority = 0
+    if verb is Verb.PRIORITISE:
+        priority = st.number_input("Priority", MIN_PRIORITY, MAX_PRIORITY, 0, key="bulk_priority")
     with st.container(horizontal=True, horizontal_alignment="right", key="bulk_buttons"):
-        if st.button("Leave them", key="bulk_leave"):
+        if st.button("Leave them", key="bulk_leave", on_click=session.close_dialog):
             st.rerun()
         if st.button(
-            f"{label} {_count(len(job_ids))}",
+            question,
             type="primary",
             icon=f":material/{icon}:",
             key="bulk_confirm",
             on_click=_act,
-            args=(workspace, verb, job_ids, table_key),
+            args=(workspace, verb, job_ids, table_key, priority),
         ):
             st.rerun()
 
 
-def _act(workspace: Workspace, verb: Verb, job_ids: tuple[str, ...], table_key: str) -> None:
-    outcome = bulk.act_on_jobs(workspace, job_ids, verb)
+def _act(workspace: Workspace, verb: Verb, job_ids: tuple[str, ...], table_key: str, priority: int) -> None:
+    session.close_dialog()
+    outcome = bulk.act_on_jobs(workspace, job_ids, verb, priority=priority)
     icon = ":material/check:" if outcome.done else ":material/error:"
     session.leave_word(plain(outcome.summary), icon)
     session.forget(table_key)

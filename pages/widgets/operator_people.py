@@ -143,12 +143,14 @@ def _fields(person: PersonTotals) -> Quota:
     now = person.quota or Quota(user_id=person.user_id)
     storage_gb = None if now.storage_bytes is None else now.storage_bytes / GB
     live_jobs = _field(person, "max_live_jobs", now.max_live_jobs, step=1)
+    running = _field(person, "running_jobs", now.running_jobs, step=1)
     hours = _field(person, "gpu_hours_per_month", now.gpu_hours_per_month, step=10.0, unit="a month")
     storage = _field(person, "storage_bytes", storage_gb, step=10.0, unit="in GB")
     usd = _field(person, "usd_per_month", now.usd_per_month, step=5.0, unit="in dollars a month")
     return Quota(
         user_id=person.user_id,
         max_live_jobs=live_jobs,
+        running_jobs=running,
         gpu_hours_per_month=hours,
         storage_bytes=None if storage is None else round(storage * GB),
         usd_per_month=usd,

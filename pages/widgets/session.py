@@ -18,7 +18,7 @@ from lora_core.schema.notification import Notification
 _WORKSPACE = "workspace"
 _PERSON = "person"
 _PAGES = "pages"
-_TOLD_UNTIL = "told_until"
+_TOLD = "told"
 _PLACE = "place_in_list"
 _DRAFT = "draft"
 _WORD = "word"
@@ -130,11 +130,39 @@ def prefill(key: str, value: object) -> None:
         st.session_state[key] = value
 
 
-def untold(messages: Sequence[Notification], *, now: datetime) -> list[Notification]:
-    """Return the unread messages that came since this session last asked; none at its first look."""
-    told_until = st.session_state.get(_TOLD_UNTIL, now)
-    st.session_state[_TOLD_UNTIL] = max([told_until, *(message.created_at for message in messages)])
-    return [message for message in messages if message.read_at is None and message.created_at > told_until]
+def untold(messages: Sequence[Notification]) -> list[Notification]:
+    """Return the unread messages that came since this session last asked, newest first; none at its first look.
+
+    Told from each other by id: two may have one time, and the store's clock need not be the app's.
+
+    Args:
+        messages: The newest ones, newest first.
+    """
+    told: Told | None = st.session_state.get(_TOLD)
+    newest = messages[0].created_at if messages else None
+    if told is None:
+        st.session_state[_TOLD] = Told(newest, frozenset(message.id for message in messages))
+        return []
+    fresh = [
+        message
+        for message in messages
+        if message.id not in told.ids and (told.since is None or message.created_at >= told.since)
+    ]
+    st.session_state[_TOLD] = Told(told.since, told.ids | {message.id for message in fresh})
+    return [message for message in fresh if message.read_at is None]
+
+
+@dataclass(frozen=True)
+class Told:
+    """What this session knows of the bell.
+
+    Attributes:
+        since: Time of the newest message at its first look; an older one that comes into sight is no news.
+        ids: Messages it has told, or found there at first.
+    """
+
+    since: datetime | None
+    ids: frozenset[str]
 
 
 def list_cursor(shown_filter: JobFilter) -> str | None:
@@ -203,6 +231,11 @@ def open_dialog(name: str) -> None:
 def dialog_is_open(name: str) -> bool:
     """Say whether the page is to draw that dialog."""
     return st.session_state.get(_DIALOG) == name
+
+
+def dialog_in_front() -> str:
+    """Return the name of the dialog that stands open; empty if none does."""
+    return str(st.session_state.get(_DIALOG, ""))
 
 
 def close_dialog() -> None:

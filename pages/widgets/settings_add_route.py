@@ -17,9 +17,12 @@ ADD = "add_route"
 REMOVE = "remove_route:"
 
 EVENTS: dict[NotificationKind, str] = {
-    NotificationKind.JOB_COMPLETED: "Completed",
-    NotificationKind.JOB_FAILED: "Failed",
+    NotificationKind.JOB_STARTED: "Started",
+    NotificationKind.JOB_QUEUED_AGAIN: "Queued again",
     NotificationKind.JOB_PAUSED: "Paused",
+    NotificationKind.JOB_CANCELLED: "Cancelled",
+    NotificationKind.JOB_FAILED: "Failed",
+    NotificationKind.JOB_COMPLETED: "Completed",
     NotificationKind.ALERT: "Alerts",
 }
 
@@ -80,6 +83,7 @@ def events_pills(
         default=[kind for kind in EVENTS if kind in chosen],
         format_func=lambda kind: EVENTS[kind],
         key=key,
+        help="Queued again: after a failure that may pass, or because its runner was lost or shut down, it goes on by itself.",
         on_change=on_change,
         args=args,
     )

@@ -1,18 +1,18 @@
-"""Runners as the settings page shows them: which machines there are, what they have, and whether they are there now."""
+"""Runners as the settings page shows them: those the person let in, and the team's. What they do is on the Runners page."""
 
-from collections import Counter
 from collections.abc import Sequence
 
 import streamlit as st
 
 from lora_core.actions import runners
 from lora_core.actions.runners import RunnersView, is_online
-from lora_core.schema.runner import RunnerInfo, RunnerRegistration, RunnerScope
+from lora_core.schema.runner import RunnerInfo, RunnerRegistration
 from pages.widgets import session
-from pages.widgets.badges import Colour
 from pages.widgets.errors import shown
+from pages.widgets.links import page_link
 from pages.widgets.plain import plain
-from pages.widgets.times import local_time
+from pages.widgets.runner_facts import machine_facts, scope_badge, state_badge
+from pages.widgets.times import ago, local_time
 
 CARD_WIDTH = 330
 MOST_MACHINES = 24
@@ -20,17 +20,6 @@ MOST_MACHINES = 24
 
 REFRESHES_PER_LOOK = 2
 """Runners say every few seconds that they are there: looking more often shows nothing new."""
-
-STATE: dict[str, tuple[str, str, Colour]] = {
-    "idle": ("Free", ":material/check_circle:", "green"),
-    "training": ("Training", ":material/model_training:", "blue"),
-    "busy": ("At work", ":material/manufacturing:", "blue"),
-    "stopping": ("Stopping", ":material/stop_circle:", "orange"),
-}
-SCOPE: dict[RunnerScope, tuple[str, str, Colour]] = {
-    RunnerScope.MINE: ("My jobs", ":material/person:", "gray"),
-    RunnerScope.TEAM: ("Whole team", ":material/groups:", "violet"),
-}
 
 
 def draw_runners() -> None:
@@ -49,14 +38,11 @@ def _live() -> None:
 
 
 def _machines_here(machines: Sequence[RunnerInfo]) -> None:
-    if not machines:
-        with st.container(border=True, key="no_runners"):
-            st.markdown("No runner has been seen on this machine yet.")
-            st.caption(
-                "A runner checks data sets and trains jobs. `make start` starts one with the app; `python -m runner` one alone."
-            )
-        return
-    _grid(machines, key="machines")
+    online = sum(map(is_online, machines))
+    with st.container(border=True, horizontal=True, vertical_alignment="center", key="runners_here"):
+        st.markdown(f"{online} online" if online else "None is online: checks and jobs wait until one is.")
+        st.space("stretch")
+        page_link("What they do, and how to start one", "runners", icon=":material/memory:")
 
 
 def _registrations(view: RunnersView) -> None:
@@ -84,8 +70,7 @@ def _registration(registration: RunnerRegistration) -> None:
     with st.container(border=True, height="stretch", key=f"registration_{registration.id}"):
         with st.container(horizontal=True, vertical_alignment="center"):
             st.markdown(f"**{plain(registration.name)}**", width="content")
-            word, icon, colour = SCOPE[registration.scope]
-            st.badge(word, icon=icon, color=colour)
+            scope_badge(registration.scope)
             st.space("stretch")
             if st.button("Revoke", icon=":material/block:", type="tertiary", key=f"revoke_{registration.id}"):
                 session.ask(registration.id)
@@ -108,37 +93,13 @@ def _grid(machines: Sequence[RunnerInfo], *, key: str) -> None:
 
 
 def _machine(machine: RunnerInfo) -> None:
-    online = is_online(machine)
     with st.container(gap="xxsmall"):
         with st.container(horizontal=True, vertical_alignment="center"):
             st.markdown(f":material/computer: **{plain(machine.name)}**", width="content")
-            word, icon, colour = STATE.get(machine.state, STATE["busy"]) if online else _OFFLINE
-            st.badge(word, icon=icon, color=colour)
+            state_badge(machine)
         st.caption(machine_facts(machine))
-        if not online:
-            st.caption(f"Last seen {local_time(machine.seen_at)}")
-
-
-_OFFLINE: tuple[str, str, Colour] = ("Offline", ":material/power_off:", "gray")
-
-
-def machine_facts(machine: RunnerInfo) -> str:
-    """Say what a machine has, in one line.
-
-    GPUs of one kind are counted; their memory is that of the smallest.
-    """
-    counted = Counter(machine.gpus)
-    gpus = ", ".join(
-        f"{count} × {plain(name)}" if count > 1 else plain(name) for name, count in counted.items()
-    )
-    each = " each" if len(machine.gpus) > 1 else ""
-    facts = [
-        f"{machine.cpus} CPU{'s' if machine.cpus != 1 else ''}",
-        f"{machine.memory_gb:g} GB memory",
-        f"{gpus} with {machine.gpu_memory_gb:g} GB{each}" if gpus else "no GPU",
-        f"version {plain(machine.version)}",
-    ]
-    return " · ".join(facts)
+        if not is_online(machine):
+            st.caption(f"Last seen {ago(machine.seen_at)}")
 
 
 def _moment(registration: RunnerRegistration) -> str:

@@ -7,6 +7,7 @@ import streamlit as st
 
 from lora_core.actions import base_models, configs, jobs
 from lora_core.actions.base_models import BaseModelChoice
+from lora_core.actions.configs import Preset
 from lora_core.actions.workspace import Workspace
 from lora_core.errors import StudioError
 from lora_core.schema.dataset import Dataset, DatasetStatus
@@ -78,9 +79,17 @@ def choose_preset(draft: Draft) -> None:
     """Draw the presets as cards; choosing one fills the form anew, the base model stays."""
     st.subheader("3 · Preset", anchor=False)
     presets = configs.list_presets()
+    _draw_presets([preset for preset in presets if preset.group == "size"], draft)
+    by_purpose = [preset for preset in presets if preset.group == "purpose"]
+    chosen = any(preset.name == draft.config.preset for preset in by_purpose)
+    with st.expander("Presets by purpose", expanded=chosen, icon=":material/category:", key="by_purpose"):
+        _draw_presets(by_purpose, draft)
+
+
+def _draw_presets(presets: Sequence[Preset], draft: Draft) -> None:
     for column, preset in zip(st.columns(len(presets)), presets, strict=True):
         with column, st.container(border=True, height="stretch", key=f"preset_card_{preset.name}"):
-            st.markdown(f"**{plain(preset.title)}**")
+            st.markdown(f"**{plain(preset.title)}**", help=plain(preset.source))
             st.caption(plain(preset.why))
             st.space("stretch")
             active = draft.config.preset == preset.name
@@ -92,8 +101,8 @@ def choose_preset(draft: Draft) -> None:
                 width="stretch",
             ):
                 base = draft.config.model.base
-                chosen = configs.change_config(preset.config(), {"model.base": base})
-                session.keep_draft(replace(draft, config=chosen, revision=draft.revision + 1))
+                config = configs.change_config(preset.config(), {"model.base": base})
+                session.keep_draft(replace(draft, config=config, revision=draft.revision + 1))
                 st.rerun()
 
 

@@ -101,6 +101,11 @@ class Run:
         self._ship([self._event(EventKind.METRICS, kind="train", step=step, **data)])
         return self
 
+    def reading(self, at: int, **data: Any) -> "Run":
+        """Report one reading of the machine; `at` in seconds since the epoch."""
+        self._ship([self._event(EventKind.METRICS, kind="system", step=at, **data)])
+        return self
+
     def log(self, text: str, level: str = "info") -> "Run":
         """Write one log line."""
         self._ship([self._event(EventKind.LOG, level=level, source="trainer", text=text)])
@@ -126,11 +131,10 @@ class Run:
             )
             return self._port.put_artifact(self.claim.attempt, artifact, Path(folder))
 
-    def end(self, outcome: Outcome, *, reason: str = "", error: str = "") -> Job:
+    def end(self, outcome: Outcome, *, reason: str = "", error: str = "", transient: bool = False) -> Job:
         """Close the attempt."""
-        self._port.end(
-            self.job_id, self.claim.attempt, EndOfAttempt(outcome=outcome, reason=reason, error=error)
-        )
+        end = EndOfAttempt(outcome=outcome, reason=reason, error=error, transient=transient)
+        self._port.end(self.job_id, self.claim.attempt, end)
         return self.job
 
     def _events(self, first: int, upto: int) -> Iterator[RunEvent]:

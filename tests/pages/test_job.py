@@ -1,15 +1,17 @@
 """The page of one job, in every state a job can be in."""
 
+from datetime import timedelta
+
 import pytest
 
-from lora_core.actions import jobs
+from lora_core.actions import jobs, queue, requests
 from lora_core.actions.workspace import Workspace
 from lora_core.schema.artifact import ArtifactKind
-from lora_core.schema.base import new_id
+from lora_core.schema.base import new_id, utc_now
 from lora_core.schema.job import Job, JobStatus, Outcome, RequestedAction
 from lora_core.studio import Studio
 from tests.pages.conftest import OpenPage
-from tests.pages.seeding import Run, queued_job, runner, seed_every_state
+from tests.pages.seeding import Run, queued_job, seed_every_state
 from tests.pages.words import words
 
 
@@ -54,7 +56,7 @@ def test_a_running_job_shows_its_numbers(open_page: OpenPage, run: Run) -> None:
     assert "Live · training" in words(page)
     assert page.get("progress")[0].proto.text == "Step 60 of 200"
     assert shown["Time left"] == "00:01:56"
-    assert len(shown["Training loss"].split(".")[1]) == 4
+    assert len(shown["Smoothed loss"].split(".")[1]) == 4
 
 
 def test_an_unchanged_poll_draws_the_same(open_page: OpenPage, run: Run) -> None:
@@ -107,7 +109,7 @@ def test_a_click_pauses_the_job(open_page: OpenPage, run: Run) -> None:
     page = open_page("job", id=run.job_id)
     page.button(key="pause").click().run()
     assert run.job.requested_action is RequestedAction.PAUSE
-    assert "Pausing" in words(page)
+    assert "The job was asked to pause" in words(page)
     assert page.button(key="pause").disabled
 
 
@@ -116,9 +118,77 @@ def test_cancel_asks_first_and_names_the_job(open_page: OpenPage, run: Run, work
     page.button(key="cancel").click().run()
     assert run.job.requested_action is None
     assert "**my \\*first\\* job** stops at once" in words(page)
-    assert "checkpoints are kept" in words(page)
+    assert "checkpoints are kept. Queued again later, it goes on from step 45" in words(page)
+    page.button(key="keep").click().run()
+    assert "stops at once" not in words(page)
+    page.button(key="cancel").click().run()
     page.button(key="confirm_cancel").click().run()
     assert run.job.requested_action is RequestedAction.CANCEL
+    assert "stops at once" not in words(page)
+
+
+def test_cancel_says_that_nothing_was_saved_yet(open_page: OpenPage, studio: Studio) -> None:
+    run = Run(studio, queued_job(studio), total_steps=200).train(60, checkpoints=False)
+    page = open_page("job", id=run.job_id)
+    page.button(key="cancel").click().run()
+    assert "No checkpoint was saved yet" in words(page)
+    assert "pause it instead" in words(page)
+
+
+def test_a_job_that_has_not_run_is_cancelled_in_other_words(open_page: OpenPage, studio: Studio) -> None:
+    job = queued_job(studio, "not yet")
+    page = open_page("job", id=job.id)
+    page.button(key="cancel").click().run()
+    assert "**not yet** is taken out of the queue" in words(page)
+    page.button(key="confirm_cancel").click().run()
+    assert jobs.get_job(studio.workspace(), job.id).status is JobStatus.CANCELLED
+    assert "Cancelled" in page.toast[0].value
+
+
+def test_a_question_that_is_answered_too_late_says_so(open_page: OpenPage, run: Run) -> None:
+    page = open_page("job", id=run.job_id)
+    page.button(key="cancel").click().run()
+    run.end(Outcome.COMPLETED)
+    page.button(key="confirm_cancel").click().run()
+    assert "completed\\: it is too late to cancel it" in page.toast[0].value
+
+
+def test_a_request_that_nobody_answers_is_told(
+    open_page: OpenPage, run: Run, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = open_page("job", id=run.job_id)
+    page.button(key="pause").click().run()
+    assert "The job was asked to pause" in words(page)
+    monkeypatch.setattr(requests, "ANSWER_SECONDS", -1)
+    assert "its runner has not answered yet" in words(page.run())
+
+
+def test_a_job_that_waits_for_a_time_is_started_at_once(
+    open_page: OpenPage, studio: Studio, workspace: Workspace
+) -> None:
+    job = queued_job(studio)
+    assert not [button for button in open_page("job", id=job.id).button if button.key == "start_now"]
+    queue.start_job_after(workspace, job.id, utc_now() + timedelta(days=3))
+    page = open_page("job", id=job.id)
+    assert "It starts no earlier than" in words(page)
+    page.button(key="start_now").click().run()
+    assert jobs.get_job(workspace, job.id).not_before is None
+    assert not [button for button in page.button if button.key == "start_now"]
+
+
+def test_a_job_that_waits_for_its_retry_says_when_and_why_and_is_tried_at_once(
+    open_page: OpenPage, run: Run, workspace: Workspace
+) -> None:
+    run.end(Outcome.FAILED, reason="The disk is full.", error="No space left.\nlast line", transient=True)
+    page = open_page("job", id=run.job_id)
+    text = words(page)
+    assert "It is tried again at" in text
+    assert "The disk is full \\(failure 1 of 3 in a row\\)" in text
+    assert "What went wrong before" in text
+    assert "last line" in [code.value for code in page.code]
+    assert page.button(key="start_now").label == "Try now"
+    page.button(key="start_now").click().run()
+    assert run.job.retry_at is None
 
 
 def test_an_action_that_comes_too_late_says_so(open_page: OpenPage, run: Run) -> None:
@@ -158,8 +228,8 @@ def test_an_ended_job_is_deleted_after_asking(
 
 
 def test_a_queued_job_is_held_and_says_where_it_stands(open_page: OpenPage, studio: Studio) -> None:
+    Run(studio, queued_job(studio, "at work"))
     job = queued_job(studio)
-    studio.runner_port().announce(runner().model_copy(update={"state": "busy"}))
     page = open_page("job", id=job.id)
     assert "Number 1 in the queue\\: all runners that can take it are busy" in words(page)
     page.button(key="hold").click().run()
@@ -245,7 +315,12 @@ def test_the_config_shows_what_differs_from_its_preset(open_page: OpenPage, stud
 
 def test_the_history_names_runner_and_reason(open_page: OpenPage, run: Run) -> None:
     run.end(Outcome.PAUSED, reason="paused by its owner")
-    attempts, events = (table.value for table in open_page("job", id=run.job_id, tab="History").dataframe)
+    page = open_page("job", id=run.job_id, tab="History")
+    attempts, events = (table.value for table in page.dataframe)
     assert attempts["Runner"].tolist() == ["workstation"]
     assert attempts["Outcome"].tolist() == ["paused"]
-    assert "Paused" in events["To"].tolist()
+    ended, *_, submitted = events.to_dict("records")
+    assert (ended["Who"], ended["From and to"]) == ("runner workstation", "Running → Paused")
+    assert ended["Why"] == "paused by its owner"
+    assert (submitted["Who"], submitted["What"], submitted["From and to"]) == ("you", "submitted", "→ Queued")
+    assert "the CSV has them in UTC" in words(page)

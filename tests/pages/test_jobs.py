@@ -1,11 +1,15 @@
 """The list of jobs: found, filtered, paged."""
 
+from datetime import timedelta
+
 import pytest
 from streamlit.testing.v1 import AppTest
 
 from lora_core.actions import jobs as actions
+from lora_core.actions import queue
 from lora_core.actions.workspace import Workspace
 from lora_core.errors import Unavailable
+from lora_core.schema.base import utc_now
 from lora_core.schema.job import JobFilter, JobStatus
 from lora_core.studio import Studio
 from pages import jobs
@@ -61,7 +65,7 @@ def test_a_list_without_live_jobs_is_drawn_too(
 ) -> None:
     actions.cancel_job(workspace, queued_job(studio).id)
     table = open_page("jobs").dataframe[0].value
-    assert table["Loss"].isna().all()
+    assert table["Last loss"].isna().all()
     assert table["Started"].isna().all()
 
 
@@ -120,6 +124,37 @@ def test_the_question_can_be_left(open_page: OpenPage, studio: Studio, workspace
     page.button(key="bulk_leave").click().run()
     assert actions.get_job(workspace, job.id).status is JobStatus.QUEUED
     assert "Pause 1 job?" not in words(page)
+
+
+def test_a_note_says_what_a_job_waits_for_or_why_it_stopped(
+    open_page: OpenPage, studio: Studio, workspace: Workspace
+) -> None:
+    seed_every_state(studio, scale=0.05)
+    night = queued_job(studio, "night")
+    queue.start_job_after(workspace, night.id, utc_now() + timedelta(days=2))
+    notes = dict(zip(names(page := open_page("jobs")), page.dataframe[0].value["Note"], strict=True))
+    assert notes["night"].startswith("Not before ")
+    assert notes["Rank 256 on the laptop"].startswith("Out of memory at step 31.")
+    assert notes["Support bot, long answers"] == "", "the person knows that they paused it"
+    assert notes["Memory saver on tickets"] == ""
+
+
+def test_a_job_that_was_asked_to_pause_says_so(
+    open_page: OpenPage, studio: Studio, workspace: Workspace
+) -> None:
+    run = Run(studio, queued_job(studio), total_steps=9).train(3)
+    actions.pause_job(workspace, run.job_id)
+    assert open_page("jobs").dataframe[0].value["Status"].tolist() == [["Pausing"]]
+
+
+def test_several_jobs_get_a_priority(open_page: OpenPage, studio: Studio, workspace: Workspace) -> None:
+    first, second = queued_job(studio, "first"), queued_job(studio, "second")
+    page = ask(open_page("jobs"), "prioritise", first.id, second.id)
+    assert "Change the priority of 2 jobs?" in words(page)
+    page.number_input(key="bulk_priority").set_value(7).run()
+    page.button(key="bulk_confirm").click().run()
+    assert [actions.get_job(workspace, job.id).priority for job in (first, second)] == [7, 7]
+    assert "2 with priority 7" in page.toast[0].value
 
 
 def test_archived_jobs_are_shown_when_asked_for(

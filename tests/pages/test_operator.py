@@ -72,11 +72,12 @@ def test_a_quota_is_set_for_the_chosen_person(open_page: OpenPage, workspace: Wo
     page.selectbox(key="quota_person").set_value("bob").run()
     assert page.number_input(key="gpu_hours_per_month_bob").value == 5.0
     page.number_input(key="max_live_jobs_bob").set_value(3)
+    page.number_input(key="running_jobs_bob").set_value(2)
     page.number_input(key="storage_bytes_bob").set_value(20.0)
     page.number_input(key="gpu_hours_per_month_bob").set_value(None)
     page.button(key="quota_do").click().run()
     assert store(workspace).people["bob"].quota == Quota(
-        user_id="bob", max_live_jobs=3, storage_bytes=20_000_000_000
+        user_id="bob", max_live_jobs=3, running_jobs=2, storage_bytes=20_000_000_000
     )
     assert store(workspace).people["ada"].quota is None
 

@@ -196,3 +196,25 @@ def test_the_rate_that_the_width_suggests_can_be_taken(page: AppTest, workspace:
 def test_a_rate_near_the_suggested_one_gets_no_advice(page: AppTest) -> None:
     page.number_input(key="optimisation.learning_rate_0").set_value(1e-3).run()
     assert "use_rate" not in [button.key for button in page.button]
+
+
+def test_a_config_of_another_tool_is_reported_line_by_line_and_taken_when_wanted(page: AppTest) -> None:
+    text = "model_name_or_path: smollm2-135m-instruct\nlora_rank: 4\ntemplate: llama3\nplot_loss: true\nlora_rnk: 2\n"
+    page.file_uploader[0].set_value(("llama.yaml", text.encode(), "text/yaml")).run()
+    assert "A config of LLaMA-Factory" in words(page)
+    report = page.dataframe[0].value
+    fates = dict(zip(report["Key"], report["Here"], strict=True))
+    assert "same" in fates["lora_rank"]
+    assert "changes" in fates["template"]
+    assert "no effect" in fates["plot_loss"]
+    assert "not known" in fates["lora_rnk"]
+    assert page.number_input(key="adapter.rank_0").value == 32
+    page.button(key="use_config").click().run()
+    assert not page.exception
+    assert page.number_input(key="adapter.rank_1").value == 4
+
+
+def test_a_file_that_is_no_config_is_a_calm_error(page: AppTest) -> None:
+    page.file_uploader[0].set_value(("x.yaml", b"\xff\xfe", "text/yaml")).run()
+    assert "This file is not text" in words(page)
+    assert not page.exception
