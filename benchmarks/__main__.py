@@ -18,11 +18,13 @@ NAMES = (
     "tokens",
     "ingest",
     "job_page",
+    "large_studio",
     "stores",
     "ui_start",
     "refresh",
     "train_overhead",
     "train_spread",
+    "estimate_check",
 )
 """Modules of this package, the quick ones first. Each has `measure(options)` and PACKAGES, whose versions are recorded."""
 

@@ -1,7 +1,9 @@
 """A run folder with a spec to train from: the demo model (or a tiny random one) and 256 rows of spread length."""
 
 import json
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any
 
 from benchmarks.harness.line import NotMeasured, Options
 from benchmarks.harness.machine import allowed_cpus
@@ -19,7 +21,11 @@ from runner.run_folder import RunFolder
 DEMO_MODEL = "smollm2-135m-instruct"
 
 
-def make_run(folder: Path, model: Path, config: TrainingConfig) -> Path:
+MakeRows = Callable[[Callable[[list[dict[str, str]]], int]], Iterable[dict[str, Any]]]
+"""Makes chat rows, given what counts the tokens of a chat."""
+
+
+def make_run(folder: Path, model: Path, config: TrainingConfig, make_rows: MakeRows = spread_rows) -> Path:
     """Write rows and spec.
 
     Returns:
@@ -33,7 +39,7 @@ def make_run(folder: Path, model: Path, config: TrainingConfig) -> Path:
 
     folder.mkdir()
     rows = folder / "rows.jsonl"
-    rows.write_text("".join(json.dumps(row) + "\n" for row in spread_rows(count_tokens)))
+    rows.write_text("".join(json.dumps(row) + "\n" for row in make_rows(count_tokens)))
     spec = RunSpec(
         job_id="benchmark",
         job_name="benchmark",
