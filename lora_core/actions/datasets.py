@@ -1,15 +1,16 @@
 """What a person does with data sets: upload, look, map columns, rename, clean, download, delete."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 from lora_core.actions.files import chunks_of, drop_local_copy, local_copy
 from lora_core.actions.workspace import Workspace
 from lora_core.datasets.example import Message
+from lora_core.datasets.lay_out import TARGETS
 from lora_core.datasets.preview import PreviewRow, preview_rows
 from lora_core.errors import DataError, NotAllowed
 from lora_core.schema.base import Page, new_id, utc_now
-from lora_core.schema.dataset import ColumnMapping, Dataset, DatasetFormat, DatasetStatus
+from lora_core.schema.dataset import ColumnMapping, Dataset, DatasetFormat, DatasetStatus, DropKind
 from lora_core.schema.runner import Task, TaskKind, TaskStatus
 
 __all__ = [
@@ -17,11 +18,15 @@ __all__ = [
     "Message",
     "PreviewRow",
     "check_again",
+    "conversions_of",
+    "convert_dataset",
     "delete_dataset",
     "download_dataset",
     "download_issues",
-    "drop_bad_rows",
-    "find_cleaned",
+    "drop_rows",
+    "droppable",
+    "find_similar",
+    "find_versions",
     "list_datasets",
     "map_columns",
     "max_upload_bytes",
@@ -73,8 +78,8 @@ def upload_dataset(
     dataset = Dataset(
         id=dataset_id,
         user_id=workspace.user_id,
-        name=_clean_name(name or _stem(file_name)),
-        file_name=_clean_name(file_name, default="data"),
+        name=clean_name(name or stem_of(file_name)),
+        file_name=clean_name(file_name, default="data"),
         storage_path=key,
         bytes=size,
         sha256=sha256,
@@ -85,15 +90,23 @@ def upload_dataset(
     except NotAllowed:  # beyond the storage limit: a file without a row would count and be seen by nobody
         workspace.blobs.delete("lora-datasets", key)
         raise
-    _ask(workspace, TaskKind.CHECK_DATASET, dataset.id)
+    ask(workspace, TaskKind.CHECK_DATASET, dataset.id)
     return dataset
 
 
 def list_datasets(
-    workspace: Workspace, *, search: str = "", limit: int = 50, cursor: str | None = None
+    workspace: Workspace,
+    *,
+    search: str = "",
+    formats: Sequence[DatasetFormat] = (),
+    statuses: Sequence[DatasetStatus] = (),
+    limit: int = 50,
+    cursor: str | None = None,
 ) -> Page[Dataset]:
-    """Return data sets, newest first."""
-    return workspace.datasets.list(search=search, limit=limit, cursor=cursor)
+    """Return data sets, newest first; see `DatasetStore.list`."""
+    return workspace.datasets.list(
+        search=search, formats=formats, statuses=statuses, limit=limit, cursor=cursor
+    )
 
 
 def view_dataset(workspace: Workspace, dataset_id: str) -> DatasetView:
@@ -144,13 +157,7 @@ def map_columns(
         }
     )
     workspace.datasets.save(changed)
-    _ask(
-        workspace,
-        TaskKind.CHECK_DATASET,
-        dataset_id,
-        format=dataset_format.value,
-        mapping=mapping.model_dump(),
-    )
+    _ask_for_check(workspace, changed, source=_source(dataset))
     return changed
 
 
@@ -162,51 +169,141 @@ def check_again(workspace: Workspace, dataset_id: str) -> Task:
     """
     _refuse_busy(workspace, dataset_id)
     dataset = workspace.datasets.get(dataset_id)
-    if dataset.format is DatasetFormat.UNKNOWN:
-        return _ask(workspace, TaskKind.CHECK_DATASET, dataset_id)
-    return _ask(
+    return _ask_for_check(workspace, dataset, source=_source(dataset))
+
+
+def find_similar(
+    workspace: Workspace,
+    dataset_id: str,
+    *,
+    compare_with: str = "",
+    validation_fraction: float = 0.0,
+    seed: int = 0,
+    row_limit: int | None = None,
+) -> Task:
+    """Ask a runner to check again and to look for rows that repeat others.
+
+    Args:
+        compare_with: Id of a validation data set, to find rows that are in both.
+        validation_fraction: Share kept back by a split, to find what lies on both sides of it; 0 for no split.
+        seed: Of the job (`optimisation.seed`).
+        row_limit: Of the job (`data.row_limit`).
+
+    Raises:
+        NotAllowed: A runner is at work on it, or one of the two has no rows that can be read.
+    """
+    _refuse_busy(workspace, dataset_id)
+    dataset = workspace.datasets.get(dataset_id)
+    peers = [workspace.datasets.get(compare_with)] if compare_with else []
+    for each in (dataset, *peers):
+        if each.format is DatasetFormat.UNKNOWN:
+            raise NotAllowed(f"The format of {each.name!r} is not known yet.", "Map its columns first.")
+    return _ask_for_check(
         workspace,
-        TaskKind.CHECK_DATASET,
-        dataset_id,
-        format=dataset.format.value,
-        mapping=dataset.mapping.model_dump(),
+        dataset,
+        source=_source(dataset),
+        similar=True,
+        compare_with=compare_with,
+        split={"fraction": validation_fraction, "seed": seed, "row_limit": row_limit},
     )
 
 
-def find_cleaned(workspace: Workspace, dataset_id: str) -> Dataset | None:
-    """Return the newest version made from a data set by dropping bad rows, among the 100 newest data sets."""
+def find_versions(workspace: Workspace, dataset_id: str) -> list[Dataset]:
+    """Return the versions made from a data set, newest first, among the 100 newest data sets."""
     newest = workspace.datasets.list(limit=100).items
-    return next((dataset for dataset in newest if dataset.parent_id == dataset_id), None)
+    return [dataset for dataset in newest if dataset.parent_id == dataset_id]
 
 
 def measure_tokens(
-    workspace: Workspace, dataset_id: str, model: str, *, max_length: int = 1024, loss_on: str = "completion"
+    workspace: Workspace,
+    dataset_id: str,
+    model: str,
+    *,
+    revision: str = "",
+    max_length: int = 1024,
+    loss_on: str = "completion",
 ) -> Task:
-    """Ask a runner to count tokens with a base model's tokenizer; the result lands in the data set's report."""
-    return _ask(
-        workspace, TaskKind.MEASURE_DATASET, dataset_id, model=model, max_length=max_length, loss_on=loss_on
+    """Ask a runner for the audit: tokens counted with a base model's tokenizer, and what of them is learned.
+
+    The result lands in the data set's report. Text has no answers, so all of it counts as learned; of preference rows the
+    judged answers do.
+    """
+    dataset = workspace.datasets.get(dataset_id)
+    fixed = {
+        DatasetFormat.TEXT: "all",
+        DatasetFormat.PREFERENCE: "last",
+        DatasetFormat.UNPAIRED_PREFERENCE: "last",
+    }
+    return ask(
+        workspace,
+        TaskKind.MEASURE_DATASET,
+        dataset_id,
+        model=model,
+        revision=revision,
+        max_length=max_length,
+        loss_on=fixed.get(dataset.format, loss_on),
     )
 
 
-def drop_bad_rows(workspace: Workspace, dataset_id: str, *, drop_duplicates: bool = False) -> Task:
-    """Make a new version without the rows the check refused; the old version stays.
+def droppable(dataset: Dataset) -> dict[DropKind, int]:
+    """Return how many rows of each kind a new version could leave out; kinds without rows are not listed."""
+    report = dataset.report
+    if report is None:
+        return {}
+    similar = report.similar
+    counts = {DropKind.ERRORS: report.error_rows, DropKind.DUPLICATES: report.duplicate_rows}
+    if similar is not None:
+        counts[DropKind.NEAR_DUPLICATES] = similar.near_duplicate_rows
+        counts[DropKind.LEAKED] = similar.in_both_rows + similar.near_in_both_rows
+    return {kind: count for kind, count in counts.items() if count}
+
+
+def drop_rows(workspace: Workspace, dataset_id: str, kinds: Collection[DropKind]) -> Task:
+    """Make a new version without the rows of the chosen kinds; the old version stays.
 
     Raises:
-        NotAllowed: The check found no bad row, or no good one.
+        NotAllowed: There is no such row, or no row would be left.
     """
     dataset = workspace.datasets.get(dataset_id)
-    report = dataset.report
-    if report is None or not (report.error_rows or (drop_duplicates and report.duplicate_rows)):
-        raise NotAllowed("There is nothing to drop: every row of this data set is good.")
-    if report.good_rows == 0:
+    chosen = [kind for kind in droppable(dataset) if kind in kinds]
+    if not chosen or dataset.report is None:
+        raise NotAllowed("There is nothing to drop: no row of this data set is of a chosen kind.")
+    if dataset.report.good_rows == 0:
         raise NotAllowed("No row would be left.", "Map the columns by hand or upload another file.")
-    return _ask(workspace, TaskKind.DROP_BAD_ROWS, dataset_id, drop_duplicates=drop_duplicates)
+    similar = dataset.report.similar
+    return ask(
+        workspace,
+        TaskKind.DROP_BAD_ROWS,
+        dataset_id,
+        kinds=[kind.value for kind in chosen],
+        compare_with=similar.compared_with if similar and DropKind.LEAKED in chosen else "",
+    )
+
+
+def conversions_of(dataset: Dataset) -> tuple[DatasetFormat, ...]:
+    """Return the formats that a checked data set can be converted into."""
+    return TARGETS.get(dataset.format, ()) if dataset.status is DatasetStatus.READY else ()
+
+
+def convert_dataset(workspace: Workspace, dataset_id: str, target: DatasetFormat) -> Task:
+    """Make a new version in another format; this version stays.
+
+    Raises:
+        NotAllowed: Its rows cannot be laid out so, or the check has not passed.
+    """
+    dataset = workspace.datasets.get(dataset_id)
+    if target not in conversions_of(dataset):
+        raise NotAllowed(
+            f"{dataset.name!r} cannot be converted to {target.value.replace('_', ' ')}.",
+            "Only a data set without bad rows can be converted, and only where nothing has to be made up.",
+        )
+    return ask(workspace, TaskKind.CONVERT_DATASET, dataset_id, target=target.value)
 
 
 def rename_dataset(workspace: Workspace, dataset_id: str, name: str) -> Dataset:
     """Give a data set another name."""
     dataset = workspace.datasets.get(dataset_id)
-    return workspace.datasets.save(dataset.model_copy(update={"name": _clean_name(name)}))
+    return workspace.datasets.save(dataset.model_copy(update={"name": clean_name(name)}))
 
 
 def delete_dataset(workspace: Workspace, dataset_id: str) -> None:
@@ -246,7 +343,8 @@ def issues_key(dataset: Dataset) -> str:
     return f"{dataset.storage_path.rsplit('/', 1)[0]}/issues.jsonl"
 
 
-def _ask(workspace: Workspace, kind: TaskKind, subject_id: str, **arguments: object) -> Task:
+def ask(workspace: Workspace, kind: TaskKind, subject_id: str, **arguments: object) -> Task:
+    """Add a task about a data set, or return the open one of its kind."""
     now = utc_now()
     return workspace.tasks.add(
         Task(
@@ -261,6 +359,17 @@ def _ask(workspace: Workspace, kind: TaskKind, subject_id: str, **arguments: obj
     )
 
 
+def _ask_for_check(workspace: Workspace, dataset: Dataset, **arguments: object) -> Task:
+    """Ask for a check with the format and columns that are in use, if there are any yet."""
+    if dataset.format is not DatasetFormat.UNKNOWN:
+        arguments |= {"format": dataset.format.value, "mapping": dataset.mapping.model_dump()}
+    return ask(workspace, TaskKind.CHECK_DATASET, dataset.id, **arguments)
+
+
+def _source(dataset: Dataset) -> str:
+    return dataset.report.source if dataset.report else ""
+
+
 def _refuse_busy(workspace: Workspace, dataset_id: str) -> None:
     if view_dataset(workspace, dataset_id).busy:
         raise NotAllowed(
@@ -268,12 +377,13 @@ def _refuse_busy(workspace: Workspace, dataset_id: str) -> None:
         )
 
 
-def _stem(file_name: str) -> str:
+def stem_of(file_name: str) -> str:
+    """Return a file's name without folders and endings."""
     base = file_name.replace("\\", "/").rsplit("/", 1)[-1]
     return base.split(".", 1)[0] or base
 
 
-def _clean_name(name: str, *, default: str = "data set") -> str:
+def clean_name(name: str, *, default: str = "data set") -> str:
     """Make a name fit to show: one line, printable, at most 120 characters."""
     printable = "".join(character if character.isprintable() else " " for character in name)
     return " ".join(printable.split())[:MAX_NAME] or default

@@ -38,6 +38,14 @@ class HasSignedUrls(Protocol):
         """Return the address; whoever has it can read the file until then."""
 
 
+@runtime_checkable
+class HasListing(Protocol):
+    """Extra power of a blob store that can say which files a person has."""
+
+    def keys(self, bucket: str) -> Iterator[str]:
+        """Yield the keys of a person's files in a bucket."""
+
+
 def local_copy(workspace: Workspace, dataset: Dataset) -> Path:
     """Return a path on this machine that holds the data set's file, fetching it once if the store is elsewhere.
 

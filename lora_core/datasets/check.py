@@ -10,7 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from lora_core.datasets.blocks import Progress
-from lora_core.datasets.convert import CONVERSATION_COLUMNS, to_example
+from lora_core.datasets.conversation import CONVERSATION_COLUMNS
+from lora_core.datasets.convert import to_example
 from lora_core.datasets.detect import Detection, detect_format
 from lora_core.datasets.fast_chat import can_read, tally_chats
 from lora_core.datasets.faults import RowError
@@ -93,7 +94,8 @@ class _Check:
         else:
             self._found = Detection(format, 1.0, "Chosen by hand.", mapping or ColumnMapping())
         column = self._turns_column(sample)
-        if self._facts.kind is FileKind.JSONL and can_read(self._found.format) and column:
+        mapped = self._found.mapping.system or self._found.mapping.tools
+        if self._facts.kind is FileKind.JSONL and can_read(self._found.format) and column and not mapped:
             blocks = text_blocks(self._path, self._facts, progress=progress)
             tally_chats(
                 blocks, self._found.format, column, self._tally, self._slow_line, self._max_line_bytes

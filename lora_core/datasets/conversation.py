@@ -5,7 +5,11 @@ from typing import Any
 
 from lora_core.datasets.example import Message
 from lora_core.datasets.faults import RowError
-from lora_core.datasets.values import as_list, kind_of, whole
+from lora_core.datasets.values import as_list, kind_of, text_of, whole
+from lora_core.schema.dataset import ColumnMapping
+
+CONVERSATION_COLUMNS = ("messages", "conversations", "conversation", "dialogue", "dialog", "chat")
+"""Columns that mostly hold turns."""
 
 ROLES = {
     "system": "system",
@@ -82,13 +86,27 @@ def check_conversation(messages: tuple[Message, ...], column: str) -> None:
         )
 
 
-def tools_of(value: dict[str, Any]) -> tuple[dict[str, Any], ...]:
-    """Read the functions a conversation may call, from `tools` (or `functions`), as a list or as JSON text.
+def with_system(
+    messages: tuple[Message, ...], value: dict[str, Any], mapping: ColumnMapping
+) -> tuple[Message, ...]:
+    """Put the text of the column `system` in front, where the turns bring no system message of their own."""
+    if messages and messages[0].role == "system":
+        return messages
+    text = text_of(value, mapping.system or "system")
+    return (Message("system", text), *messages) if text.strip() else messages
+
+
+def tools_of(value: dict[str, Any], column: str | None = None) -> tuple[dict[str, Any], ...]:
+    """Read the functions a conversation may call, as a list or as JSON text.
+
+    Args:
+        value: The row.
+        column: Where they are; None for `tools`, or `functions` where that is empty.
 
     Raises:
         RowError: bad_tools.
     """
-    column = "tools" if value.get("tools") else "functions"
+    column = column or ("tools" if value.get("tools") else "functions")
     try:
         found = as_list(value.get(column), column)
     except RowError as error:

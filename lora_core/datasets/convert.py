@@ -2,13 +2,18 @@
 
 from typing import Any
 
-from lora_core.datasets.conversation import check_conversation, messages_of, tools_of
+from lora_core.datasets.conversation import (
+    CONVERSATION_COLUMNS,
+    check_conversation,
+    messages_of,
+    tools_of,
+    with_system,
+)
 from lora_core.datasets.example import Example, Message
 from lora_core.datasets.faults import RowError
+from lora_core.datasets.preference import preference_of, unpaired_of
 from lora_core.datasets.values import as_list, required_text, text_of
 from lora_core.schema.dataset import ColumnMapping, DatasetFormat
-
-CONVERSATION_COLUMNS = ("messages", "conversations", "conversation", "dialogue", "dialog", "chat")
 
 
 def to_example(
@@ -40,6 +45,10 @@ def to_example(
         return _conversation(value, mapping)
     if format is DatasetFormat.PROMPT_COMPLETION:
         return _prompt_completion(value, mapping)
+    if format is DatasetFormat.PREFERENCE:
+        return preference_of(value, mapping)
+    if format is DatasetFormat.UNPAIRED_PREFERENCE:
+        return unpaired_of(value, mapping)
     raise RowError(
         "unknown_format", "The format of the rows is not known.", next_step="Choose the columns by hand."
     )
@@ -58,7 +67,7 @@ def _alpaca(value: dict[str, Any], mapping: ColumnMapping) -> Example:
     instruction = required_text(value, mapping.instruction or "instruction", "empty_prompt")
     extra = text_of(value, mapping.input or "input")
     answer = required_text(value, mapping.output or "output", "empty_answer")
-    messages = _system(value, mapping)
+    messages: list[Message] = []
     for pair in as_list(value.get("history"), "history"):
         if not (isinstance(pair, list | tuple) and len(pair) == 2):
             raise RowError(
@@ -68,18 +77,17 @@ def _alpaca(value: dict[str, Any], mapping: ColumnMapping) -> Example:
         messages.append(Message("user", required_text(turns, "question", "empty_prompt")))
         messages.append(Message("assistant", required_text(turns, "answer", "empty_answer")))
     question = f"{instruction}\n\n{extra}" if extra.strip() else instruction
-    return Example(messages=(*messages, Message("user", question), Message("assistant", answer)))
+    turns_in_order = (*messages, Message("user", question), Message("assistant", answer))
+    return Example(messages=with_system(turns_in_order, value, mapping))
 
 
 def _conversation(value: dict[str, Any], mapping: ColumnMapping) -> Example:
     column = mapping.messages or next((name for name in CONVERSATION_COLUMNS if name in value), "messages")
     if value.get(column) is None:
         raise RowError("missing_field", f"The row has no {column!r}.", field=column)
-    messages = messages_of(value[column], column)
-    if messages and messages[0].role != "system":
-        messages = (*_system(value, mapping), *messages)
+    messages = with_system(messages_of(value[column], column), value, mapping)
     check_conversation(messages, column)
-    return Example(messages=messages, tools=tools_of(value))
+    return Example(messages=messages, tools=tools_of(value, mapping.tools))
 
 
 def _prompt_completion(value: dict[str, Any], mapping: ColumnMapping) -> Example:
@@ -88,15 +96,13 @@ def _prompt_completion(value: dict[str, Any], mapping: ColumnMapping) -> Example
     if isinstance(prompt, list) or isinstance(completion, list):
         before = _turns(value, prompt_column, "user", "empty_prompt")
         after = _turns(value, completion_column, "assistant", "empty_answer")
-        messages = (*before, *after)
-        if messages[0].role != "system":
-            messages = (*_system(value, mapping), *messages)
+        messages = with_system((*before, *after), value, mapping)
         check_conversation(messages, completion_column)
-        return Example(messages=messages, tools=tools_of(value))
+        return Example(messages=messages, tools=tools_of(value, mapping.tools))
     question = required_text(value, prompt_column, "empty_prompt")
     answer = required_text(value, completion_column, "empty_answer")
     return Example(
-        messages=(*_system(value, mapping), Message("user", question), Message("assistant", answer))
+        messages=with_system((Message("user", question), Message("assistant", answer)), value, mapping)
     )
 
 
@@ -104,8 +110,3 @@ def _turns(value: dict[str, Any], column: str, role: str, code: str) -> tuple[Me
     if isinstance(value.get(column), list):
         return messages_of(value[column], column)
     return (Message(role, required_text(value, column, code)),)
-
-
-def _system(value: dict[str, Any], mapping: ColumnMapping) -> list[Message]:
-    text = text_of(value, mapping.system or "system")
-    return [Message("system", text)] if text.strip() else []

@@ -6,8 +6,9 @@ from typing import Any
 
 import msgspec
 
-from lora_core.datasets.convert import CONVERSATION_COLUMNS
+from lora_core.datasets.conversation import CONVERSATION_COLUMNS
 from lora_core.datasets.faults import RowError
+from lora_core.datasets.preference import ANSWER_COLUMNS, LABEL_COLUMNS, label_of, present, prompt_column
 from lora_core.datasets.values import as_list
 from lora_core.schema.dataset import ColumnMapping, DatasetFormat
 
@@ -27,7 +28,6 @@ _ANSWER = (
     "answers",
 )
 _TEXT = ("content", "document", "body", "article", "passage", "raw_content")
-_NOT_YET = "is not supported for training yet"
 
 
 class Detection(msgspec.Struct, frozen=True):
@@ -61,22 +61,48 @@ def detect_format(rows: Sequence[dict[str, Any] | str]) -> Detection:
     if not rows:
         return Detection(DatasetFormat.UNKNOWN, 0.0, "There is no row that can be read.")
     votes = Counter(_vote(row) for row in rows)
-    (format, column, not_yet), count = votes.most_common(1)[0]
+    (format, column), count = votes.most_common(1)[0]
     share = count / len(rows)
-    if not_yet and share >= 0.5:
-        return Detection(DatasetFormat.UNKNOWN, 0.0, f"{not_yet} {_NOT_YET}.")
     if format is DatasetFormat.UNKNOWN:
         return _suggestion(rows)
-    mapping = ColumnMapping(messages=column) if column not in ("", _own_column(format)) else ColumnMapping()
-    looks = _LOOKS[format].format(column=column)
+    mapping = _mapping(format, column, next(row for row in rows if _vote(row) == (format, column)))
+    looks = _LOOKS[format].format(column=column or "what both texts begin with")
     if share < SURE:
-        others = sorted({found.value for found, _, _ in votes if found is not format})
+        others = sorted({found.value for found, _ in votes if found is not format}) or [
+            f"{format.value} with other columns"
+        ]
         reason = (
             f"Only {share:.0%} of {len(rows)} sampled rows {looks}; the others look like {', '.join(others)}."
         )
         return Detection(DatasetFormat.UNKNOWN, share, reason, mapping, format)
+    if format is DatasetFormat.PREFERENCE and not column:
+        reason = (
+            f"{share:.0%} of {len(rows)} sampled rows {looks}. Confirm it, or choose the prompt's column."
+        )
+        return Detection(DatasetFormat.UNKNOWN, 0.5, reason, mapping, format)
     return Detection(format, share, f"{share:.0%} of {len(rows)} sampled rows {looks}.", mapping)
 
+
+def _mapping(format: DatasetFormat, column: str, row: dict[str, Any] | str) -> ColumnMapping:
+    """Name the columns that do not have the format's own name."""
+    if isinstance(row, str) or column == _IN_BOTH:
+        return ColumnMapping()
+    if format is DatasetFormat.PREFERENCE:
+        return ColumnMapping(prompt=_unless(column, "prompt"))
+    if format is DatasetFormat.UNPAIRED_PREFERENCE:
+        return ColumnMapping(
+            prompt=_unless(prompt_column(row, ColumnMapping()), "prompt"),
+            completion=_unless(present(row, ANSWER_COLUMNS), "completion"),
+            label=_unless(column, "label"),
+        )
+    return ColumnMapping(messages=_unless(column, _own_column(format)))
+
+
+def _unless(column: str | None, own: str) -> str | None:
+    return column if column not in ("", own) else None
+
+
+_IN_BOTH = "both sides"
 
 _LOOKS = {
     DatasetFormat.TEXT: "are plain text",
@@ -84,6 +110,8 @@ _LOOKS = {
     DatasetFormat.SHAREGPT: "have turns with from and value in {column!r}",
     DatasetFormat.MESSAGES: "have turns with role and content in {column!r}",
     DatasetFormat.PROMPT_COMPLETION: "have the columns prompt and completion",
+    DatasetFormat.PREFERENCE: "have the columns chosen and rejected, and their prompt in {column}",
+    DatasetFormat.UNPAIRED_PREFERENCE: "have a prompt, an answer, and true or false in {column!r}",
 }
 
 
@@ -91,31 +119,52 @@ def _own_column(format: DatasetFormat) -> str:
     return {DatasetFormat.MESSAGES: "messages", DatasetFormat.SHAREGPT: "conversations"}.get(format, "")
 
 
-def _vote(row: dict[str, Any] | str) -> tuple[DatasetFormat, str, str]:
-    """The format one row has, the column of its turns, and the kind of preference data it is instead."""
+def _vote(row: dict[str, Any] | str) -> tuple[DatasetFormat, str]:
+    """The format one row has, and the column that tells it: of the turns, the prompt or the verdict."""
     if isinstance(row, str):
-        return DatasetFormat.TEXT, "", ""
+        return DatasetFormat.TEXT, ""
     if "chosen" in row and "rejected" in row:
-        return DatasetFormat.UNKNOWN, "", "Preference data (columns chosen and rejected, as for DPO)"
-    if "label" in row and "completion" in row and "prompt" in row:
-        return (
-            DatasetFormat.UNKNOWN,
-            "",
-            "Unpaired preference data (prompt, completion and label, as for KTO)",
-        )
-    if isinstance(row.get("kto_tag"), bool | str):
-        return DatasetFormat.UNKNOWN, "", "Unpaired preference data (column kto_tag, as for KTO)"
+        return DatasetFormat.PREFERENCE, _column_of_prompt(row)
+    label = _verdict(row)
+    if label:
+        return DatasetFormat.UNPAIRED_PREFERENCE, label
     for column in CONVERSATION_COLUMNS:
         format = _turns_format(row.get(column))
         if format is not None:
-            return format, column, ""
+            return format, column
     if "instruction" in row and "output" in row:
-        return DatasetFormat.ALPACA, "", ""
+        return DatasetFormat.ALPACA, ""
     if "prompt" in row and "completion" in row:
-        return DatasetFormat.PROMPT_COMPLETION, "", ""
+        return DatasetFormat.PROMPT_COMPLETION, ""
     if isinstance(row.get("text"), str) and not _pair(row):
-        return DatasetFormat.TEXT, "", ""
-    return DatasetFormat.UNKNOWN, "", ""
+        return DatasetFormat.TEXT, ""
+    return DatasetFormat.UNKNOWN, ""
+
+
+def _column_of_prompt(row: dict[str, Any]) -> str:
+    """Where a paired row has its prompt: a column, both sides as turns, or "" where only the words are shared."""
+    side = row["chosen"]
+    if isinstance(side, str) and side.lstrip().startswith("Human:"):
+        return _IN_BOTH
+    turns = side if isinstance(side, list) else []
+    if turns and isinstance(turns[0], dict) and turns[0].get("role", turns[0].get("from")) in _OPENING:
+        return _IN_BOTH
+    return prompt_column(row, ColumnMapping()) or ""
+
+
+_OPENING = ("system", "user", "human")
+
+
+def _verdict(row: dict[str, Any]) -> str:
+    """The column that says whether the answer of a row is good; "" if there is none."""
+    plain = "prompt" in row and "completion" in row  # elsewhere a label of 0 or 1 may well be a class
+    for column in LABEL_COLUMNS if plain else LABEL_COLUMNS[1:]:
+        try:
+            label_of(row, column)
+        except RowError:
+            continue
+        return column
+    return ""
 
 
 def _turns_format(value: Any) -> DatasetFormat | None:

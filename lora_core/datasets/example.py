@@ -1,4 +1,4 @@
-"""One thing to learn from, whatever format it came in: a conversation or a text."""
+"""One thing to learn from, whatever format it came in: a conversation, a text, or answers with a verdict on them."""
 
 import json
 from typing import Any
@@ -46,15 +46,31 @@ class Message(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
 
 
 class Example(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
-    """A checked row: either `messages` or `text` is filled. `tools` are JSON schemas of functions the model may call."""
+    """A checked row: either `messages` or `text` is filled.
+
+    Args:
+        messages: The conversation. Of a preference row: the prompt and the better answer.
+        text: A text without turns.
+        tools: JSON schemas of functions the model may call.
+        rejected: The worse answer to the same prompt (paired preference), one turn or more.
+        label: Whether the answer is a good one (unpaired preference); None elsewhere.
+        answer_from: Of a preference row: place in `messages` where the answer begins; before it is the prompt.
+    """
 
     messages: tuple[Message, ...] = ()
     text: str = ""
     tools: tuple[dict[str, Any], ...] = ()
+    rejected: tuple[Message, ...] = ()
+    label: bool | None = None
+    answer_from: int = 0
 
     def characters(self) -> int:
         """Length of all content in characters."""
-        return len(self.text) + sum([len(message.content) for message in self.messages])
+        return len(self.text) + sum([len(message.content) for message in (*self.messages, *self.rejected)])
+
+    def texts(self) -> list[str]:
+        """Every content, in order."""
+        return [message.content for message in (*self.messages, *self.rejected)] or [self.text]
 
 
 def fingerprint(example: Example) -> int:
@@ -72,6 +88,10 @@ def fingerprint(example: Example) -> int:
     ]
     if example.tools:
         extras.append(json.dumps(example.tools, sort_keys=True))
+    if example.rejected:
+        extras.append(json.dumps([message.as_dict() for message in example.rejected], sort_keys=True))
+    if example.label is not None:
+        extras.append(f"label {example.label}")
     roles = tuple([message.role for message in example.messages])
     content = SEPARATOR.join([message.content for message in example.messages])
     return hash((content, *extras)) ^ hash(roles) if extras else hash(content) ^ hash(roles)

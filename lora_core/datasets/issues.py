@@ -1,12 +1,13 @@
 """Collects faults of rows: counts all, keeps the first of each severity, writes every one to a file."""
 
+from collections.abc import Iterable
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Literal, Self
 
 import msgspec
 
-from lora_core.schema.dataset import RowIssue
+from lora_core.schema.dataset import CheckReport, RowIssue
 
 KEPT = 200
 Severity = Literal["error", "warning"]
@@ -42,5 +43,30 @@ class IssueLog:
         if len(self.kept[severity]) < KEPT:
             self.kept[severity].append(issue)
         if self._file is not None:
-            entry = {"severity": severity, **issue.model_dump()}
-            self._file.write(msgspec.json.encode(entry) + b"\n")
+            self._file.write(_line(severity, issue))
+
+
+def add_warnings(report: CheckReport, issues: Iterable[RowIssue], path: Path) -> CheckReport:
+    """Add findings of a later look at the same file.
+
+    Args:
+        report: Of the check.
+        issues: In any order.
+        path: The check's list of all faults; the findings are appended.
+
+    Returns:
+        The report with the findings counted, and the first of them kept, each kind as far as there is room.
+    """
+    counts = dict(report.issue_counts)
+    kept = list(report.warnings)
+    with path.open("ab") as file:
+        for issue in issues:
+            counts[issue.code] = counts.get(issue.code, 0) + 1
+            if counts[issue.code] <= KEPT:
+                kept.append(issue)
+            file.write(_line("warning", issue))
+    return report.model_copy(update={"issue_counts": counts, "warnings": tuple(kept)})
+
+
+def _line(severity: Severity, issue: RowIssue) -> bytes:
+    return msgspec.json.encode({"severity": severity, **issue.model_dump()}) + b"\n"

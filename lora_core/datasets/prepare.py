@@ -7,18 +7,20 @@ from itertools import islice
 from pathlib import Path
 
 import msgspec
+import numpy as np
 
 from lora_core.datasets.blocks import Progress
 from lora_core.datasets.convert import to_example
 from lora_core.datasets.example import Example, fingerprint
 from lora_core.datasets.faults import RowError
 from lora_core.datasets.read import read_rows
-from lora_core.datasets.split import sample_rows, split_rows
+from lora_core.datasets.split import TRAIN, VALIDATION, sides_of
 from lora_core.datasets.supervision import Plan, plan
 from lora_core.datasets.tokenise import TokenisedRow, encode_plans, shared_ids
 from lora_core.datasets.tokenizer import ChatTokenizer
 from lora_core.errors import DataError
 from lora_core.schema.config import DataConfig
+from lora_core.schema.methods import why_untrainable
 from lora_core.schema.run import DataFile
 
 KEPT_EXAMPLES = 1000
@@ -34,6 +36,7 @@ class Prepared(msgspec.Struct, frozen=True):
         fingerprint: SHA-256 over ids and masks of both, in order. A resumed job compares it.
         skipped: Rows left out because nothing of them is learned (cut off before the answer, weight 0).
         truncated: Rows used that were cut at the longest length.
+        leaked: Rows of an own validation file whose content is also learned from.
         validation_examples: The first 1,000 rows behind `validation`, in its order, for predictions.
     """
 
@@ -42,6 +45,7 @@ class Prepared(msgspec.Struct, frozen=True):
     fingerprint: str
     skipped: int
     truncated: int
+    leaked: int
     validation_examples: list[Example]
 
 
@@ -68,22 +72,19 @@ def prepare(
         progress: Told the share done, 0 to 1.
 
     Raises:
-        DataError: A row cannot be used (with its line), or nothing would be learned.
+        DataError: A row cannot be used (with its line), nothing would be learned, or the rows are for another method.
     """
+    for file in filter(None, (train, validation)):
+        if why := why_untrainable(file.format):
+            raise DataError(f"{_name(file)} cannot be trained on. {why[0]}", why[1])
     tell = progress or _nobody
     groups = array(
         "q", (fingerprint(example) for _, example in _examples(train, lambda done: tell(done * 0.2)))
     )
     if not groups:
         raise DataError(f"{_name(train)} has no rows.", "Choose another data set.")
-    drawn = sample_rows(len(groups), data.row_limit, seed)
     fraction = 0.0 if validation is not None else data.validation_fraction
-    train_part, validation_part = split_rows(len(drawn), fraction, seed, [groups[index] for index in drawn])
-    side = bytearray(len(groups))
-    for part, mark in ((train_part, _TRAIN), (validation_part, _VALIDATION)):
-        for place in part:
-            side[drawn[place]] = mark
-
+    side = sides_of(groups, row_limit=data.row_limit, fraction=fraction, seed=seed)
     work = _Work(tokenizer, data)
     sides = (
         (side[index], line, example)
@@ -92,19 +93,25 @@ def prepare(
         )
     )
     work.add(train, ((mark, line, example) for mark, line, example in sides if mark))
+    leaked = 0
     if validation is not None:
+        held_hashes = array("q")
         held = _examples(validation, lambda done: tell(0.7 + done * 0.3))
-        work.add(validation, ((_VALIDATION, line, example) for line, example in held))
-    if not work.rows[_TRAIN]:
+        work.add(validation, ((VALIDATION, line, _noted(example, held_hashes)) for line, example in held))
+        trained = np.frombuffer(groups, dtype=np.int64)[np.frombuffer(side, dtype=np.uint8) == TRAIN]
+        leaked = int(np.isin(np.frombuffer(held_hashes, dtype=np.int64), trained).sum())
+    if not work.rows[TRAIN]:
         raise DataError(
             f"There is nothing to learn in {_name(train)}: no row has a learned token within {data.max_length} tokens.",
             "Allow longer rows, or learn from all tokens.",
         )
     tell(1.0)
-    return work.prepared()
+    return work.prepared(leaked)
 
 
-_TRAIN, _VALIDATION = 1, 2
+def _noted(example: Example, hashes: "array[int]") -> Example:
+    hashes.append(fingerprint(example))
+    return example
 
 
 class _Work:
@@ -114,7 +121,7 @@ class _Work:
         self._tokenizer = tokenizer
         self._data = data
         self._ids = list(range(tokenizer.vocabulary_size))
-        self.rows: dict[int, list[TokenisedRow]] = {_TRAIN: [], _VALIDATION: []}
+        self.rows: dict[int, list[TokenisedRow]] = {TRAIN: [], VALIDATION: []}
         self._examples: list[Example] = []
         self._skipped = 0
 
@@ -129,17 +136,18 @@ class _Work:
                     self._skipped += 1
                     continue
                 self.rows[mark].append(shared_ids(row, self._ids))
-                if mark == _VALIDATION and len(self._examples) < KEPT_EXAMPLES:
+                if mark == VALIDATION and len(self._examples) < KEPT_EXAMPLES:
                     self._examples.append(example)
 
-    def prepared(self) -> Prepared:
-        train, validation = self.rows[_TRAIN], self.rows[_VALIDATION]
+    def prepared(self, leaked: int) -> Prepared:
+        train, validation = self.rows[TRAIN], self.rows[VALIDATION]
         return Prepared(
             train=train,
             validation=validation,
             fingerprint=rows_fingerprint(train, validation),
             skipped=self._skipped,
             truncated=sum(row.truncated for row in (*train, *validation)),
+            leaked=leaked,
             validation_examples=self._examples,
         )
 

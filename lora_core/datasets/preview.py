@@ -18,7 +18,10 @@ _SHOWN_CHARACTERS = 4000
 
 
 class PreviewRow(msgspec.Struct, frozen=True):
-    """One row to show: `messages` or `text`; `issue` says why a row cannot be used, with its raw form as `text`."""
+    """One row to show: `messages` or `text`; `issue` says why a row cannot be used, with its raw form as `text`.
+
+    Of a preference row `messages` from `answer_from` on are the answer; `rejected` is the worse one, `label` the verdict.
+    """
 
     line: int
     row: int
@@ -26,6 +29,9 @@ class PreviewRow(msgspec.Struct, frozen=True):
     text: str = ""
     tools: tuple[dict[str, Any], ...] = ()
     issue: RowIssue | None = None
+    rejected: tuple[Message, ...] = ()
+    label: bool | None = None
+    answer_from: int = 0
 
 
 def preview_rows(
@@ -88,7 +94,16 @@ def _shown(row: Row, format: DatasetFormat, mapping: ColumnMapping | None) -> Pr
             line=row.line, row=row.row, code=error.code, field=error.field, message=error.message
         )
         return PreviewRow(row.line, row.row, text=_raw(row.value), issue=issue)
-    return PreviewRow(row.line, row.row, example.messages, example.text, example.tools)
+    return PreviewRow(
+        row.line,
+        row.row,
+        example.messages,
+        example.text,
+        example.tools,
+        rejected=example.rejected,
+        label=example.label,
+        answer_from=example.answer_from,
+    )
 
 
 def _raw(value: dict[str, Any] | str) -> str:
@@ -97,4 +112,4 @@ def _raw(value: dict[str, Any] | str) -> str:
 
 
 def _content(shown: PreviewRow) -> str:
-    return "\n".join([shown.text, *[message.content for message in shown.messages]])
+    return "\n".join([shown.text, *[message.content for message in (*shown.messages, *shown.rejected)]])

@@ -3,6 +3,34 @@
 from collections.abc import Hashable, Sequence
 from hashlib import blake2b
 
+UNUSED, TRAIN, VALIDATION = 0, 1, 2
+"""What a row is for."""
+
+
+def sides_of(groups: Sequence[Hashable], *, row_limit: int | None, fraction: float, seed: int) -> bytearray:
+    """Draw rows and divide them, as a job does.
+
+    Args:
+        groups: One key per row of the file; rows with the same key land on one side.
+        row_limit: Most rows drawn; None for all.
+        fraction: Share of them to validate on, 0 to 1.
+        seed: Decides both.
+
+    Returns:
+        UNUSED, TRAIN or VALIDATION for each row.
+
+    Example:
+        >>> sides_of("abcd", row_limit=None, fraction=0.25, seed=1).count(VALIDATION)
+        1
+    """
+    drawn = sample_rows(len(groups), row_limit, seed)
+    train, validation = split_rows(len(drawn), fraction, seed, [groups[index] for index in drawn])
+    sides = bytearray(len(groups))
+    for part, side in ((train, TRAIN), (validation, VALIDATION)):
+        for place in part:
+            sides[drawn[place]] = side
+    return sides
+
 
 def split_rows(
     count: int, fraction: float, seed: int, groups: Sequence[Hashable] | None = None
@@ -30,7 +58,7 @@ def split_rows(
     for index in range(count):
         members.setdefault(index if groups is None else groups[index], []).append(index)
     units = sorted(members.values(), key=lambda rows: draw(seed, rows[0]))
-    wanted = min(max(1, round(count * fraction)), count - 1)
+    wanted = kept_back_rows(count, fraction)
     validation: list[int] = []
     for rows in units:
         if len(validation) + len(rows) <= wanted:
@@ -40,6 +68,15 @@ def split_rows(
         validation = [*smallest]
     chosen = set(validation)
     return [index for index in range(count) if index not in chosen], sorted(chosen)
+
+
+def kept_back_rows(count: int, fraction: float) -> int:
+    """Return how many of so many rows (two or more) are kept back for validation, where no duplicates stand in the way.
+
+    >>> kept_back_rows(250, 0.1)
+    25
+    """
+    return min(max(1, round(count * fraction)), count - 1)
 
 
 def sample_rows(count: int, limit: int | None, seed: int) -> list[int]:

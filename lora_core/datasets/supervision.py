@@ -60,6 +60,16 @@ def plan(example: Example, tokenizer: ChatTokenizer, loss_on: LossOn) -> Plan:
     return Plan(rendered.text, tuple(found))
 
 
+def ends_every_answer(made: Plan, tokenizer: ChatTokenizer) -> bool:
+    """Whether the last token of each learned span is one that ends a turn: else nobody teaches the model to stop."""
+    if made.bare:
+        return True
+    spans = made.spans if made.spans is not None else ((0, len(made.text)),)
+    return all(
+        made.text[start:end].rstrip(_SPACE).endswith(tokenizer.special_strings) for start, end in spans
+    )
+
+
 def _learned_answers(example: Example) -> list[bool]:
     return [message.learned for message in example.messages if message.role == "assistant"]
 

@@ -49,10 +49,7 @@ class Tally:
         self.hashes.append(fingerprint(example))
         self.lines.append(line)
         self.numbers.append(self.rows)
-        if example.messages:
-            self.inspect([message.content for message in example.messages], characters, line)
-        else:
-            self.inspect([example.text], characters, line)
+        self.inspect(example.texts(), characters, line)
 
     def inspect(self, texts: list[str], characters: int, line: int) -> None:
         """Warn of a row that is over-long or shows signs of a broken encoding. Call right after counting it."""

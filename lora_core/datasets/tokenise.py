@@ -66,10 +66,15 @@ def encode_plans(plans: Sequence[Plan], tokenizer: ChatTokenizer, max_length: in
             else:
                 ids = _framed(ids, tokenizer) if plans[index].bare else ids
                 learned = [True] * len(ids)
-            rows[index] = TokenisedRow(
-                ids[:max_length], learned[:max_length], len(ids) > max_length, len(ids)
-            )
+            rows[index] = shortened(TokenisedRow(ids, learned, False, len(ids)), max_length)
     return [row for row in rows if row is not None]
+
+
+def shortened(row: TokenisedRow, max_length: int) -> TokenisedRow:
+    """Cut a row at the end, if it is longer than `max_length` tokens."""
+    if row.length <= max_length:
+        return row
+    return TokenisedRow(row.input_ids[:max_length], row.learned[:max_length], True, row.length)
 
 
 def shared_ids(row: TokenisedRow, table: Sequence[int]) -> TokenisedRow:

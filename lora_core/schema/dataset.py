@@ -9,12 +9,14 @@ from lora_core.schema.base import Frozen
 
 
 class DatasetFormat(StrEnum):
-    """How rows are laid out. `text` rows are learned whole; the rest have answers."""
+    """How rows are laid out. `text` rows are learned whole; preferences compare answers; the rest have answers."""
 
     ALPACA = "alpaca"
     SHAREGPT = "sharegpt"
     MESSAGES = "messages"
     PROMPT_COMPLETION = "prompt_completion"
+    PREFERENCE = "preference"
+    UNPAIRED_PREFERENCE = "unpaired_preference"
     TEXT = "text"
     UNKNOWN = "unknown"
 
@@ -51,6 +53,10 @@ class ColumnMapping(Frozen):
     completion: str | None = None
     text: str | None = None
     system: str | None = None
+    chosen: str | None = None
+    rejected: str | None = None
+    label: str | None = None
+    tools: str | None = None
 
 
 class RowIssue(Frozen):
@@ -82,8 +88,35 @@ class LengthStats(Frozen):
     histogram: Histogram
 
 
+class AuditKind(StrEnum):
+    """Why a row is shown in the audit."""
+
+    USUAL = "usual"
+    NOTHING_LEARNED = "nothing_learned"
+    ANSWER_CUT = "answer_cut"
+    NO_END = "no_end"
+    REFUSED = "refused"
+
+
+class AuditRow(Frozen):
+    """One row as the model sees it: ids, what each stands for, and whether it is learned."""
+
+    line: int
+    row: int
+    kind: AuditKind
+    tokens: int = Field(description="Tokens of the row after the cut.")
+    learned: int = Field(description="How many of them are learned.")
+    start: int = Field(0, description="Tokens before the first one that is listed here.")
+    ids: tuple[int, ...] = ()
+    pieces: tuple[str, ...] = Field(
+        (), description="Text of each id; empty where a character goes on from the last."
+    )
+    mask: str = Field("", description="For each id 1 if it is learned, else 0.")
+    message: str = Field("", description="Why the chat template refuses the row.")
+
+
 class TokenReport(Frozen):
-    """Lengths in tokens of one base model's tokenizer."""
+    """Lengths in tokens of one base model's tokenizer, and the audit of what is learned."""
 
     model: str
     lengths: LengthStats
@@ -91,6 +124,47 @@ class TokenReport(Frozen):
     over_length_rows: int
     max_length: int
     nothing_to_learn_rows: int
+    loss_on: str = ""
+    revision: str = ""
+    kept_tokens: int = Field(0, description="Tokens of all rows after the cut at `max_length`.")
+    counted_rows: int = Field(0, description="Rows that were tokenised.")
+    answer_cut_rows: int = Field(0, description="Rows that lose learned tokens at the cut.")
+    no_end_rows: int = Field(
+        0, description="Rows with an answer that no token ends, so the model does not learn to stop."
+    )
+    refused_rows: int = Field(0, description="Good rows that the chat template refuses.")
+    own_template: bool = Field(True, description="Whether the model brings a chat template of its own.")
+    audit: tuple[AuditRow, ...] = ()
+
+
+class DropKind(StrEnum):
+    """Rows that a new version may leave out, each only if it is chosen."""
+
+    ERRORS = "errors"
+    DUPLICATES = "duplicates"
+    NEAR_DUPLICATES = "near_duplicates"
+    LEAKED = "leaked"
+
+
+class SimilarReport(Frozen):
+    """Rows that nearly repeat others, within the file, across its split and in a validation file."""
+
+    similarity: float = Field(
+        description="Share of three-word runs in common from which rows are near-duplicates."
+    )
+    near_duplicate_rows: int = Field(
+        description="Rows that nearly repeat an earlier one (exact ones not counted)."
+    )
+    validation_fraction: float = 0.0
+    seed: int = 0
+    row_limit: int | None = None
+    across_split_rows: int = Field(
+        0, description="Validation rows of that split which nearly repeat a training row."
+    )
+    compared_with: str = Field("", description="Id of the data set compared with; empty for none.")
+    compared_name: str = ""
+    in_both_rows: int = Field(0, description="Rows that are exactly in the other data set too.")
+    near_in_both_rows: int = Field(0, description="Rows that nearly repeat one of the other data set.")
 
 
 class CheckReport(Frozen):
@@ -126,7 +200,9 @@ class CheckReport(Frozen):
     warnings: tuple[RowIssue, ...] = ()
     characters: LengthStats | None = None
     tokens: TokenReport | None = None
+    similar: SimilarReport | None = None
     seconds: float = 0.0
+    source: str = Field("", description="Where imported rows came from: data set, config, split and commit.")
     fatal: str = Field("", description="Why the file cannot be read at all, and what to do.")
 
 

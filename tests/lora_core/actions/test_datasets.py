@@ -2,13 +2,24 @@
 
 import pytest
 
-from lora_core.actions import datasets, jobs
+from lora_core.actions import audit, datasets, jobs
 from lora_core.actions.workspace import Workspace
-from lora_core.errors import Conflict, DataError, NotAllowed, NotFound
+from lora_core.errors import ConfigError, Conflict, DataError, NotAllowed, NotFound
 from lora_core.schema.config import TrainingConfig
-from lora_core.schema.dataset import CheckReport, DatasetFormat, FileKind
+from lora_core.schema.dataset import (
+    CheckReport,
+    DatasetFormat,
+    DropKind,
+    FileKind,
+    Histogram,
+    LengthStats,
+    SimilarReport,
+    TokenReport,
+)
 from lora_core.schema.runner import TaskKind, TaskStatus
+from lora_core.studio import Studio
 from tests.lora_core.actions.scenes import ROW, checked
+from tests.pages.checked import end_tasks
 
 
 def test_an_upload_is_stored_and_waits_for_its_check(workspace: Workspace) -> None:
@@ -67,7 +78,49 @@ def test_good_rows_cannot_be_dropped(workspace: Workspace) -> None:
     )
     dataset = checked(workspace, datasets.upload_dataset(workspace, "a.jsonl", iter([ROW])), report=report)
     with pytest.raises(NotAllowed, match="nothing to drop"):
-        datasets.drop_bad_rows(workspace, dataset.id)
+        datasets.drop_rows(workspace, dataset.id, list(DropKind))
+
+
+def test_only_kinds_that_were_found_and_chosen_are_dropped(workspace: Workspace) -> None:
+    similar = SimilarReport(similarity=0.8, near_duplicate_rows=3, compared_with="other", in_both_rows=1)
+    report = CheckReport(
+        file_kind=FileKind.JSONL,
+        format=DatasetFormat.MESSAGES,
+        confidence=1.0,
+        rows=9,
+        good_rows=8,
+        error_rows=1,
+        similar=similar,
+    )
+    dataset = checked(workspace, datasets.upload_dataset(workspace, "a.jsonl", iter([ROW])), report=report)
+    assert datasets.droppable(dataset) == {
+        DropKind.ERRORS: 1,
+        DropKind.NEAR_DUPLICATES: 3,
+        DropKind.LEAKED: 1,
+    }
+    task = datasets.drop_rows(workspace, dataset.id, [DropKind.DUPLICATES, DropKind.LEAKED])
+    assert task.arguments == {"kinds": ["leaked"], "compare_with": "other"}
+
+
+def test_similar_rows_are_looked_for_with_the_columns_as_they_are_mapped(
+    studio: Studio, workspace: Workspace
+) -> None:
+    dataset = checked(workspace, datasets.upload_dataset(workspace, "a.jsonl", iter([ROW])))
+    other = checked(workspace, datasets.upload_dataset(workspace, "b.jsonl", iter([ROW])))
+    with pytest.raises(NotAllowed, match="still checking"):
+        datasets.find_similar(workspace, dataset.id)
+    end_tasks(studio)
+    task = datasets.find_similar(workspace, dataset.id, compare_with=other.id, seed=3)
+    assert task.kind is TaskKind.CHECK_DATASET
+    assert (task.arguments["format"], task.arguments["compare_with"]) == ("messages", other.id)
+    unknown = checked(
+        workspace,
+        datasets.upload_dataset(workspace, "c.jsonl", iter([ROW])),
+        format=DatasetFormat.UNKNOWN,
+    )
+    end_tasks(studio)
+    with pytest.raises(NotAllowed, match="format of 'c' is not known"):
+        datasets.find_similar(workspace, dataset.id, compare_with=unknown.id)
 
 
 def test_asking_twice_for_the_same_work_makes_one_task(workspace: Workspace) -> None:
@@ -82,3 +135,76 @@ def test_another_person_sees_none_of_it(studio: object, workspace: Workspace) ->
     assert not datasets.list_datasets(stranger).items
     with pytest.raises(NotFound):
         datasets.download_dataset(stranger, dataset.id)
+
+
+def test_preference_data_cannot_be_trained_on_yet_and_says_what_it_is_for(workspace: Workspace) -> None:
+    row = b'{"prompt": "a", "chosen": "b", "rejected": "c"}\n'
+    pairs = checked(
+        workspace, datasets.upload_dataset(workspace, "p.jsonl", iter([row])), format=DatasetFormat.PREFERENCE
+    )
+    chat = checked(workspace, datasets.upload_dataset(workspace, "a.jsonl", iter([ROW])))
+    with pytest.raises(NotAllowed, match="serves DPO and ORPO, not supervised fine-tuning"):
+        jobs.submit_job(workspace, name="job", dataset_id=pairs.id, config=TrainingConfig())
+    config = TrainingConfig.model_validate({"data": {"validation_dataset_id": pairs.id}})
+    with pytest.raises(NotAllowed, match="serves DPO and ORPO"):
+        jobs.submit_job(workspace, name="job", dataset_id=chat.id, config=config)
+
+
+def test_only_sensible_conversions_are_asked_for(workspace: Workspace) -> None:
+    chat = checked(workspace, datasets.upload_dataset(workspace, "a.jsonl", iter([ROW])))
+    with pytest.raises(NotAllowed, match="cannot be converted to preference"):
+        datasets.convert_dataset(workspace, chat.id, DatasetFormat.PREFERENCE)
+    pairs = checked(
+        workspace,
+        datasets.upload_dataset(workspace, "p.jsonl", iter([b"{}"])),
+        format=DatasetFormat.PREFERENCE,
+    )
+    assert DatasetFormat.MESSAGES in datasets.conversions_of(pairs)
+    assert (
+        datasets.convert_dataset(workspace, pairs.id, DatasetFormat.MESSAGES).kind is TaskKind.CONVERT_DATASET
+    )
+
+
+def test_a_job_with_nothing_to_learn_does_not_start(workspace: Workspace) -> None:
+    lengths = LengthStats(
+        minimum=9,
+        median=9,
+        mean=9,
+        p95=9,
+        maximum=9,
+        total=9,
+        histogram=Histogram(edges=(9, 10), counts=(1,)),
+    )
+    config = TrainingConfig()
+    tokens = TokenReport(
+        model=config.model.base,
+        lengths=lengths,
+        learned_tokens=0,
+        over_length_rows=0,
+        max_length=config.data.max_length,
+        nothing_to_learn_rows=1,
+        loss_on=config.data.loss_on,
+    )
+    report = CheckReport(
+        file_kind=FileKind.JSONL,
+        format=DatasetFormat.MESSAGES,
+        confidence=1.0,
+        rows=1,
+        good_rows=1,
+        tokens=tokens,
+    )
+    dataset = checked(workspace, datasets.upload_dataset(workspace, "a.jsonl", iter([ROW])), report=report)
+    with pytest.raises(ConfigError, match=r"nothing to learn in 'a'.*data\.max_length"):
+        jobs.submit_job(workspace, name="job", dataset_id=dataset.id, config=config)
+    longer = config.model_copy(update={"data": config.data.model_copy(update={"max_length": 2048})})
+    assert audit.audit_for(dataset, config) == tokens
+    assert audit.audit_for(dataset, longer) is None  # another length has to be looked at anew
+    assert jobs.submit_job(workspace, name="job", dataset_id=dataset.id, config=longer).config == longer
+
+
+def test_an_audit_is_asked_for_with_the_settings_of_the_job(workspace: Workspace) -> None:
+    dataset = checked(workspace, datasets.upload_dataset(workspace, "a.jsonl", iter([ROW])))
+    config = TrainingConfig.model_validate({"data": {"max_length": 77, "loss_on": "last"}})
+    task = audit.ask_for_audit(workspace, dataset.id, config)
+    assert task.kind is TaskKind.MEASURE_DATASET
+    assert task.arguments == {"model": config.model.base, "revision": "", "max_length": 77, "loss_on": "last"}

@@ -85,6 +85,38 @@ def test_openai_tool_calls_become_objects() -> None:
     )
 
 
+def test_parallel_calls_and_their_results_are_kept_with_their_ids() -> None:
+    calls = [
+        {"id": "a", "type": "function", "function": {"name": "f", "arguments": '{"x": {"deep": [1]}}'}},
+        {"id": "b", "type": "function", "function": {"name": "g", "arguments": {"y": None}}},
+    ]
+    results = [
+        {"role": "tool", "content": "1", "tool_call_id": "a"},
+        {"role": "tool", "content": "", "tool_call_id": "b"},
+    ]
+    row = {
+        "messages": [U, {"role": "assistant", "content": None, "tool_calls": calls}, *results, A],
+        "tools": [{"name": "f"}],
+    }
+    example = to_example(row, DatasetFormat.MESSAGES)
+    assert [call["function"]["arguments"] for call in example.messages[1].tool_calls] == [
+        {"x": {"deep": [1]}},
+        {"y": None},
+    ]
+    assert [call["id"] for call in example.messages[1].tool_calls] == ["a", "b"]
+    assert [(message.role, message.tool_call_id) for message in example.messages[2:4]] == [
+        ("tool", "a"),
+        ("tool", "b"),
+    ]
+
+
+def test_functions_are_read_from_a_mapped_column() -> None:
+    example = to_example(
+        {"messages": [U, A], "api": '[{"name": "f"}]'}, DatasetFormat.MESSAGES, ColumnMapping(tools="api")
+    )
+    assert [tool["function"]["name"] for tool in example.tools] == ["f"]
+
+
 def test_parts_of_text_are_joined() -> None:
     parts = [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]
     row = {"messages": [{"role": "user", "content": parts}, A]}

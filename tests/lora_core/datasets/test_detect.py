@@ -45,18 +45,68 @@ def test_turns_in_another_column_are_mapped(
 
 
 @pytest.mark.parametrize(
-    ("row", "word"),
+    ("row", "mapping"),
     [
-        ({"prompt": "a", "chosen": "b", "rejected": "c"}, "DPO"),
-        ({"conversations": SHARE, "chosen": {}, "rejected": {}}, "DPO"),
-        ({"prompt": "a", "completion": "b", "label": True}, "KTO"),
+        ({"prompt": "a", "chosen": "b", "rejected": "c"}, ColumnMapping()),
+        ({"prompt": CHAT[:1], "chosen": CHAT[1:], "rejected": CHAT[1:]}, ColumnMapping()),
+        ({"chosen": CHAT, "rejected": CHAT}, ColumnMapping()),
+        (
+            {"chosen": "\n\nHuman: a\n\nAssistant: b", "rejected": "\n\nHuman: a\n\nAssistant: c"},
+            ColumnMapping(),
+        ),
+        ({"question": "a", "system": "s", "chosen": "b", "rejected": "c"}, ColumnMapping(prompt="question")),
+        (
+            {"conversations": SHARE[:1], "chosen": SHARE[1], "rejected": SHARE[1]},
+            ColumnMapping(prompt="conversations"),
+        ),
     ],
 )
-def test_preference_data_is_named_and_not_taken(row: dict[str, Any], word: str) -> None:
-    found = detect_format([row])
-    assert found.format is DatasetFormat.UNKNOWN
-    assert word in found.reason
-    assert "not supported for training yet" in found.reason
+def test_preference_pairs_are_detected(row: dict[str, Any], mapping: ColumnMapping) -> None:
+    found = detect_format([row] * 3)
+    assert (found.format, found.confidence, found.mapping) == (DatasetFormat.PREFERENCE, 1.0, mapping)
+
+
+@pytest.mark.parametrize(
+    ("row", "mapping"),
+    [
+        ({"prompt": "a", "completion": "b", "label": False}, ColumnMapping()),
+        ({"prompt": "a", "completion": "b", "label": "true"}, ColumnMapping()),
+        ({"messages": CHAT, "kto_tag": True}, ColumnMapping(prompt="messages", label="kto_tag")),
+        (
+            {"instruction": "a", "input": "", "output": "b", "kto_tag": True},
+            ColumnMapping(prompt="instruction", completion="output", label="kto_tag"),
+        ),
+    ],
+)
+def test_unpaired_preferences_are_detected(row: dict[str, Any], mapping: ColumnMapping) -> None:
+    found = detect_format([row] * 3)
+    assert (found.format, found.confidence, found.mapping) == (
+        DatasetFormat.UNPAIRED_PREFERENCE,
+        1.0,
+        mapping,
+    )
+
+
+@pytest.mark.parametrize(
+    "row",
+    [{"prompt": "a", "completion": "b", "label": "spam"}, {"prompt": "a", "completion": "b", "label": 4}],
+)
+def test_a_label_that_is_no_verdict_makes_no_preference(row: dict[str, Any]) -> None:
+    assert detect_format([row]).format is DatasetFormat.PROMPT_COMPLETION
+
+
+def test_a_class_beside_a_conversation_makes_no_preference() -> None:
+    assert detect_format([{"messages": CHAT, "label": 1}]).format is DatasetFormat.MESSAGES
+
+
+def test_answers_without_any_prompt_are_only_suggested_as_a_pair() -> None:
+    found = detect_format([{"chosen": "It is good.", "rejected": "It is bad."}] * 3)
+    assert (found.format, found.suggested, found.confidence) == (
+        DatasetFormat.UNKNOWN,
+        DatasetFormat.PREFERENCE,
+        0.5,
+    )
+    assert "what both texts begin with" in found.reason
 
 
 @pytest.mark.parametrize(

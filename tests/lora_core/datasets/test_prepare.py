@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lora_core.datasets.clean import write_good_rows
+from lora_core.datasets.clean import write_without
 from lora_core.datasets.lengths import length_stats
 from lora_core.datasets.measure import measure_tokens
 from lora_core.datasets.prepare import Prepared, prepare
@@ -74,6 +74,13 @@ def test_duplicates_stay_on_one_side(write: Write, chatml: ChatTokenizer) -> Non
 def test_an_own_validation_file_is_used_whole(write: Write, chatml: ChatTokenizer) -> None:
     found = made(write("a.jsonl", lines(PAIRS)), chatml, write("b.jsonl", lines(PAIRS[:3])), row_limit=10)
     assert (len(found.train), len(found.validation), len(found.validation_examples)) == (10, 3, 3)
+
+
+def test_validation_rows_that_are_also_learned_from_are_counted(write: Write, chatml: ChatTokenizer) -> None:
+    path = write("a.jsonl", lines(PAIRS))
+    held = write("held.jsonl", lines([*PAIRS[:3], {"prompt": "Another?", "completion": "Yes."}]))
+    assert made(path, chatml, held).leaked == 3
+    assert made(path, chatml).leaked == 0
 
 
 def test_the_row_limit_counts_training_and_split(write: Write, chatml: ChatTokenizer) -> None:
@@ -181,25 +188,25 @@ def test_good_lines_are_kept_byte_for_byte(write: Write, tmp_path: Path) -> None
     good = b'{ "prompt":"caf\\u00e9",  "completion":"\xc3\xa9", "id": 7 }\n'
     path = write("a.jsonl", good + b'{"prompt": ""}\n{\n' + good)
     out = tmp_path / "out.jsonl"
-    assert write_good_rows(path, out, FORMAT, None) == 2
+    assert write_without(path, out, FORMAT, None) == 2
     assert out.read_bytes() == good * 2
-    assert write_good_rows(path, out, FORMAT, None, drop_duplicates=True) == 1
+    assert write_without(path, out, FORMAT, None, dropped_rows={4}) == 1
     assert out.read_bytes() == good
 
 
 def test_other_kinds_become_jsonl_with_the_same_meaning(write: Write, tmp_path: Path) -> None:
     mapping = ColumnMapping(prompt="q", completion="a")
     out = tmp_path / "out.jsonl"
-    assert write_good_rows(write("a.csv", "q,a\n1,é\n2,\n3\n"), out, FORMAT, mapping) == 1
+    assert write_without(write("a.csv", "q,a\n1,é\n2,\n3\n"), out, FORMAT, mapping) == 1
     assert json.loads(out.read_text()) == {"q": "1", "a": "é"}
-    assert write_good_rows(write("a.txt", "one\n\ntwo"), out, DatasetFormat.TEXT, None) == 2
+    assert write_without(write("a.txt", "one\n\ntwo"), out, DatasetFormat.TEXT, None) == 2
     assert json.loads(out.read_text().splitlines()[1]) == {"text": "two"}
 
 
 def test_a_copy_that_fails_leaves_nothing_behind(write: Write, tmp_path: Path) -> None:
     path = write("a.jsonl", lines(PAIRS).encode() * 60 + b"\xff\n")
     with pytest.raises(DataError):
-        write_good_rows(path, tmp_path / "out.jsonl", FORMAT, None)
+        write_without(path, tmp_path / "out.jsonl", FORMAT, None)
     assert [each.name for each in tmp_path.iterdir()] == ["a.jsonl"]
 
 
