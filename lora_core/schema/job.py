@@ -48,6 +48,8 @@ class WaitReason(StrEnum):
     """Why a queued job has not started."""
 
     NOT_BEFORE = "not_before"
+    RETRY = "retry"
+    LIMIT = "limit"
     NO_RUNNER = "no_runner"
     TOO_SMALL = "too_small"
     BUSY = "busy"
@@ -61,7 +63,12 @@ class QueuePlace(Frozen):
         ge=0, description="Queued jobs that the runners which can take it will take before it."
     )
     reason: WaitReason
-    until: datetime | None = Field(None, description="Its earliest start, where it waits for that.")
+    until: datetime | None = Field(
+        None, description="The time it waits for: its earliest start, or the next try."
+    )
+    expected_start: datetime | None = Field(
+        None, description="When a runner is likely to take it; None where that cannot be told."
+    )
 
 
 class Requirements(Frozen):
@@ -86,6 +93,12 @@ class Job(Frozen):
     requirements: Requirements = Field(default_factory=Requirements)
     priority: int = 0
     not_before: datetime | None = Field(None, description="No runner takes it earlier.")
+    retry_at: datetime | None = Field(
+        None, description="After a failure that may pass by itself: no runner takes it earlier."
+    )
+    estimated_seconds: float | None = Field(
+        None, ge=0, description="How long it was expected to take when it was submitted, in seconds."
+    )
     resume_from: str | None = Field(
         None, description="Chosen checkpoint to go on from, until a newer one is stored."
     )
@@ -136,6 +149,16 @@ class Attempt(Frozen):
     reason: str = ""
 
 
+class WorkInHand(Frozen):
+    """A job that a runner holds now, and which runner that is."""
+
+    job: Job
+    runner_id: str
+    runner_name: str
+    attempt: int
+    since: datetime
+
+
 class JobEvent(Frozen):
     """One line of the audit trail; never changed, never removed."""
 
@@ -159,6 +182,7 @@ class JobFilter(Frozen):
     statuses: tuple[JobStatus, ...] = ()
     dataset_id: str | None = None
     archived: bool | None = False
+    id_begins: str = Field("", description="The beginning of an id.")
 
 
 class EndOfAttempt(Frozen):
@@ -167,4 +191,7 @@ class EndOfAttempt(Frozen):
     outcome: Outcome
     reason: str = ""
     error: str = ""
+    transient: bool = Field(
+        False, description="The cause may pass by itself, so the store queues the job again after a pause."
+    )
     result: dict[str, Any] = Field(default_factory=dict)

@@ -25,9 +25,12 @@ class Notification(Frozen):
 class NotificationKind(StrEnum):
     """What a person can be told about."""
 
-    JOB_COMPLETED = "job_completed"
-    JOB_FAILED = "job_failed"
+    JOB_STARTED = "job_started"
+    JOB_QUEUED_AGAIN = "job_queued_again"
     JOB_PAUSED = "job_paused"
+    JOB_CANCELLED = "job_cancelled"
+    JOB_FAILED = "job_failed"
+    JOB_COMPLETED = "job_completed"
     ALERT = "alert"
 
 

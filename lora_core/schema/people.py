@@ -14,6 +14,12 @@ class Quota(Frozen):
     max_live_jobs: int | None = Field(
         None, ge=0, title="Live jobs", description="Jobs queued or running at the same time."
     )
+    running_jobs: int | None = Field(
+        None,
+        ge=0,
+        title="Running jobs",
+        description="Jobs that runners work on at the same time; others wait.",
+    )
     gpu_hours_per_month: float | None = Field(
         None, ge=0, title="GPU hours", description="Hours times GPUs in a calendar month (UTC)."
     )

@@ -27,6 +27,7 @@ class RunnerInfo(Frozen):
     gpus: tuple[str, ...] = ()
     gpu_memory_gb: float = 0.0
     state: str = "idle"
+    slots: int = Field(1, ge=1, le=1000, description="Jobs that it trains at the same time.")
     started_at: datetime
     seen_at: datetime
 
@@ -75,6 +76,8 @@ class TaskKind(StrEnum):
     CHECK_DATASET = "check_dataset"
     MEASURE_DATASET = "measure_dataset"
     DROP_BAD_ROWS = "drop_bad_rows"
+    CONVERT_DATASET = "convert_dataset"
+    IMPORT_DATASET = "import_dataset"
     FETCH_MODEL = "fetch_model"
 
 

@@ -12,7 +12,7 @@ from typing import BinaryIO, Protocol
 
 from lora_core.schema.artifact import Artifact, ArtifactKind
 from lora_core.schema.base import Page
-from lora_core.schema.dataset import Dataset
+from lora_core.schema.dataset import Dataset, DatasetFormat, DatasetStatus
 from lora_core.schema.job import (
     Attempt,
     EndOfAttempt,
@@ -22,6 +22,7 @@ from lora_core.schema.job import (
     JobStatus,
     QueuePlace,
     RequestedAction,
+    WorkInHand,
 )
 from lora_core.schema.metrics import LogLine, MetricKind, MetricPoint, Series
 from lora_core.schema.notification import (
@@ -34,6 +35,7 @@ from lora_core.schema.notification import (
 from lora_core.schema.people import Invitation, PersonTotals, Quota
 from lora_core.schema.run import RunEvent
 from lora_core.schema.runner import Claim, Directive, RunnerInfo, RunnerRegistration, RunnerScope, Task
+from lora_core.schema.saved_config import SavedConfig
 
 MAX_PAGE = 500
 """Most rows any list returns at once."""
@@ -56,8 +58,24 @@ class DatasetStore(Protocol):
             NotFound: No such data set of this person.
         """
 
-    def list(self, *, search: str = "", limit: int = 50, cursor: str | None = None) -> Page[Dataset]:
-        """Return data sets, newest first; `search` matches part of the name, case-insensitive."""
+    def list(
+        self,
+        *,
+        search: str = "",
+        formats: Sequence[DatasetFormat] = (),
+        statuses: Sequence[DatasetStatus] = (),
+        limit: int = 50,
+        cursor: str | None = None,
+    ) -> Page[Dataset]:
+        """Return data sets, newest first.
+
+        Args:
+            search: Part of the name, case-insensitive.
+            formats: Only these; empty for all.
+            statuses: Only these; empty for all.
+            limit: Most of them.
+            cursor: Of the page before.
+        """
 
     def save(self, dataset: Dataset) -> Dataset:
         """Write back name, status, format, mapping, rows, sha256 and report; content and owner never change.
@@ -72,6 +90,46 @@ class DatasetStore(Protocol):
         Raises:
             NotFound: No such data set of this person.
             Conflict: A live or paused job uses it.
+        """
+
+
+class ConfigStore(Protocol):
+    """Training configs one person has saved under names, each name once. Safe to call from several threads."""
+
+    def put(self, saved: SavedConfig) -> None:
+        """Insert a config, or write back name, draft, config and time of change of the one with this id.
+
+        Raises:
+            Conflict: Another config of this person has the name, or the id is taken.
+            NotAllowed: It is one that cannot be read.
+        """
+
+    def get(self, config_id: str) -> SavedConfig:
+        """Return one config, also one that cannot be read.
+
+        Raises:
+            NotFound: No such config of this person.
+        """
+
+    def named(self, name: str) -> SavedConfig | None:
+        """Return the config of this name, or None."""
+
+    def list(self, *, limit: int = 50, cursor: str | None = None) -> Page[SavedConfig]:
+        """Return configs, the last changed first; those that cannot be read say why."""
+
+    def rename(self, config_id: str, name: str) -> SavedConfig:
+        """Give a config another name; its time of change stays.
+
+        Raises:
+            NotFound: No such config of this person.
+            Conflict: Another config of this person has the name.
+        """
+
+    def delete(self, config_id: str) -> None:
+        """Remove a config.
+
+        Raises:
+            NotFound: No such config of this person.
         """
 
 
@@ -130,7 +188,7 @@ class JobStore(Protocol):
         """
 
     def start_after(self, job_id: str, moment: datetime | None) -> Job:
-        """Let no runner take a queued or paused job before this time; None lets it start at once.
+        """Let no runner take a queued or paused job before this time; None lets it start at once, the next try included.
 
         Raises:
             NotAllowed: It has started or ended, or the time is out of reach.
@@ -144,7 +202,14 @@ class JobStore(Protocol):
         """
 
     def queue_place(self, job_id: str) -> QueuePlace | None:
-        """Return where a queued job stands and why it has not started; None for a job that is not queued."""
+        """Return where a queued job stands and why it has not started; None for a job that is not queued.
+
+        When a runner is likely to take it follows from what runners work on and from what was expected of the jobs before
+        it; of other people's jobs nothing is told but that.
+        """
+
+    def at_work(self) -> Sequence[WorkInHand]:
+        """Return this person's jobs that runners hold now, the newest attempt first (at most 200)."""
 
     def delete(self, job_id: str) -> None:
         """Remove an ended job with its points, logs, attempts and artifact rows; the caller removes the files first.
@@ -427,8 +492,8 @@ class RunnerPort(Protocol):
         """Take the first queued job this machine can run: highest priority, then oldest. Exactly one runner gets it.
 
         Jobs whose lease ran out are first given back to the queue (their attempt ends as lost). Jobs are passed over
-        until their earliest start. The claim's checkpoint is the one that was chosen, else the job's newest, else that of
-        the job it was forked from.
+        until their earliest start or their next try, and while their owner has as many at work as the quota lets. The
+        claim's checkpoint is the one that was chosen, else the job's newest, else that of the job it was forked from.
         """
 
     def take_up(self, claim: Claim) -> None:
@@ -479,7 +544,12 @@ class RunnerPort(Protocol):
         """Remove a rotated checkpoint; a pinned one stays."""
 
     def end(self, job_id: str, attempt: int, end: EndOfAttempt) -> None:
-        """Close the attempt and move the job: completed, paused, queued (released), failed or cancelled."""
+        """Close the attempt and move the job: completed, paused, queued (released), failed or cancelled.
+
+        A failure that may pass by itself (`transient`) queues the job again, to be tried after a pause that doubles from
+        failure to failure (`lora_core.backoff`); the third in a row without a new checkpoint is final. So it is with
+        attempts whose runner was lost, but for the pause after the first.
+        """
 
 
 class TaskPort(Protocol):
@@ -500,11 +570,24 @@ class TaskPort(Protocol):
     def open_task_dataset(self, task_id: str) -> BinaryIO:
         """Open the file of the data set a task is about."""
 
+    def task_peer(self, task_id: str) -> Dataset | None:
+        """Return the data set to compare with, which the task's argument `compare_with` names; None without one."""
+
+    def open_task_peer(self, task_id: str) -> BinaryIO:
+        """Open the file of the data set to compare with.
+
+        Raises:
+            NotFound: The task has none.
+        """
+
     def save_task_issues(self, task_id: str, issues: Path) -> None:
         """Store the list of issues (JSON lines) beside the data set a task is about: `<folder of the data>/issues.jsonl`."""
 
     def save_task_dataset(self, task_id: str, dataset: Dataset, content: Path | None = None) -> Dataset:
-        """Write back what the task found; with `content`, store it as the file of a new data set version."""
+        """Write back what the task found; with `content`, store it as the file of a new data set version.
+
+        A data set that has no content yet (`bytes` 0: an import) gets it under its own id, once.
+        """
 
 
 class DispatchPort(Protocol):

@@ -82,17 +82,31 @@ create table public.training_jobs (
     cost_usd double precision not null default 0,
     error text not null default '',
     attempt integer not null default 0,
+    -- Failures in a row without a new checkpoint: lost runners, and what may pass by itself.
     lost_attempts integer not null default 0,
     imported boolean not null default false,
     created_at timestamptz not null default now() check (created_at between '1970-01-01Z' and '9000-01-01Z'),
     started_at timestamptz,
     ended_at timestamptz,
     updated_at timestamptz not null default now(),
-    heartbeat_at timestamptz
+    heartbeat_at timestamptz,
+    archived_at timestamptz,
+    not_before timestamptz check (not_before between '1970-01-01Z' and '9000-01-01Z'),
+    -- While it is queued after a failure: no runner takes it earlier.
+    retry_at timestamptz,
+    estimated_seconds double precision check (estimated_seconds between 0 and 1e9),
+    resume_from uuid,
+    parent_job_id uuid,
+    parent_artifact_id uuid
 );
 create index training_jobs_newest on public.training_jobs (user_id, created_at desc, id desc);
 create index training_jobs_by_status on public.training_jobs (user_id, status, created_at desc, id desc);
 create index training_jobs_by_dataset on public.training_jobs (user_id, dataset_id, created_at desc, id desc);
+create index training_jobs_shown on public.training_jobs (user_id, created_at desc, id desc) where archived_at is null;
+create index training_jobs_away on public.training_jobs (user_id, created_at desc, id desc) where archived_at is not null;
+create index training_jobs_counted on public.training_jobs (user_id, status) where archived_at is null;
+create index training_jobs_at_work on public.training_jobs (user_id) where status in ('initializing', 'running');
+create index training_jobs_resume_from on public.training_jobs (resume_from) where resume_from is not null;
 create index training_jobs_queue on public.training_jobs (priority desc, created_at, id) where status = 'queued';
 -- For a runner of one person, which must not walk past everybody else's jobs at each claim.
 create index training_jobs_queue_of_person on public.training_jobs (user_id, priority desc, created_at, id)
@@ -122,6 +136,7 @@ create table public.job_attempts (
     primary key (job_id, number)
 );
 create index job_attempts_leases on public.job_attempts (lease_until) where ended_at is null;
+create index job_attempts_of_runner on public.job_attempts (runner_id) where ended_at is null;
 create index job_attempts_of_person on public.job_attempts (user_id, started_at);
 
 -- The audit trail outlives the job, so it has no foreign key.
@@ -225,6 +240,8 @@ create table public.model_artifacts (
 create index model_artifacts_of_job
     on public.model_artifacts (job_id, kind, attempt desc, step desc nulls last, created_at desc);
 create index model_artifacts_of_person on public.model_artifacts (user_id);
+alter table public.training_jobs
+    add foreign key (resume_from) references public.model_artifacts (id) on delete set null;
 
 create table public.cost_records (
     id uuid primary key default gen_random_uuid(),
@@ -251,6 +268,7 @@ create table public.budgets (
 create table public.quotas (
     user_id uuid primary key references auth.users (id) on delete cascade,
     max_live_jobs integer check (max_live_jobs >= 0),
+    running_jobs integer check (running_jobs >= 0),
     gpu_hours_per_month double precision check (gpu_hours_per_month >= 0),
     storage_bytes bigint check (storage_bytes >= 0),
     usd_per_month double precision check (usd_per_month >= 0),
@@ -275,6 +293,7 @@ create table public.notification_routes (
     id uuid primary key,
     user_id uuid not null references auth.users (id) on delete cascade,
     name text not null check (length(name) between 1 and 120),
+    shown text not null default '' check (length(shown) <= 200),
     ciphertext text not null check (length(ciphertext) <= 10000),
     key_id text not null check (length(key_id) <= 100),
     events jsonb not null default '[]' check (length(events::text) <= 10000),
@@ -340,7 +359,8 @@ create table public.runners (
     gpu_memory_gb double precision not null,
     state text not null,
     started_at timestamptz not null,
-    seen_at timestamptz not null
+    seen_at timestamptz not null,
+    slots integer not null default 1 check (slots between 1 and 1000)
 );
 create index runners_of_person on public.runners (user_id, seen_at desc);
 create index runners_of_team on public.runners (seen_at desc) where scope = 'team';
@@ -349,7 +369,9 @@ create index runners_of_registration on public.runners (registration_id);
 create table public.tasks (
     id uuid primary key,
     user_id uuid not null references auth.users (id) on delete cascade,
-    kind text not null check (kind in ('check_dataset', 'measure_dataset', 'drop_bad_rows', 'fetch_model')),
+    kind text not null check (kind in (
+        'check_dataset', 'measure_dataset', 'drop_bad_rows', 'convert_dataset', 'import_dataset', 'fetch_model'
+    )),
     subject_id text not null check (length(subject_id) <= 300),
     arguments jsonb not null default '{}' check (jsonb_typeof(arguments) = 'object'),
     status text not null default 'waiting' check (status in ('waiting', 'running', 'done', 'failed')),
@@ -505,7 +527,7 @@ end $$;
 -- The ciphertext of a secret is read by a dispatcher only (through a function of its own), never by a browser's session.
 revoke select on public.provider_secrets, public.notification_routes from authenticated;
 grant select (id, user_id, provider, key_id, last_four, created_at) on public.provider_secrets to authenticated;
-grant select (id, user_id, name, key_id, events, created_at) on public.notification_routes to authenticated;
+grant select (id, user_id, name, shown, key_id, events, created_at) on public.notification_routes to authenticated;
 
 grant update (name, file_name, sha256, rows, status, format, mapping, report) on public.datasets to authenticated;
 grant update (name, draft, config, updated_at) on public.training_configs to authenticated;

@@ -338,6 +338,10 @@ begin
     end if;
     if v_phase.training and v_open and p_job.status = 'initializing' then
         perform private.set_status(p_job, 'running', 'runner ' || p_attempt.runner_name, 'started', '', '');
+        perform private.notify(  -- once in a job's life, whatever the attempt
+            p_job.user_id, p_job.id, 'started', 'job_started', format('“%s” has started', p_job.name),
+            p_attempt.runner_name || ' trains it.', now()
+        );
     end if;
     update public.training_jobs j set
         updated_at = now(),

@@ -20,16 +20,19 @@ begin
     return to_jsonb(v_dataset);
 end $$;
 
--- The row of one of the job's artifacts, of whatever attempt. While the tail
+-- The row of one of the job's artifacts, of whatever attempt, or of the checkpoint it was forked from. While the tail
 -- arrives too: a runner asks whether what it stores is there already.
 create function public.job_artifact(p_token text, p_job uuid, p_attempt integer, p_artifact uuid) returns jsonb
     language plpgsql security definer set search_path = '' as $$
 declare
     v_holder private.holder := private.hold_attempt(p_token, p_job, p_attempt);
+    v_job public.training_jobs := v_holder.job;
     v_artifact public.model_artifacts;
 begin
     perform private.check_holder(v_holder, true);
-    select a.* into v_artifact from public.model_artifacts a where a.id = p_artifact and a.job_id = p_job;
+    select a.* into v_artifact from public.model_artifacts a where a.id = p_artifact and a.job_id = p_job
+    union all
+    select p.* from private.parent_checkpoint(v_job) p where p.id = p_artifact;
     if not found then
         raise sqlstate 'PT404' using message = 'The job has no such artifact (any more).';
     end if;

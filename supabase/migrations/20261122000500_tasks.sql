@@ -167,6 +167,13 @@ begin
     return v_dataset;
 end $$;
 
+-- The data set that a task compares its own with: the one its argument `compare_with` names, if it is the same person's.
+create function private.peer_of_task(p_task public.tasks) returns public.datasets
+    language sql stable security definer set search_path = '' as $$
+    select d from public.datasets d
+    where d.id = private.uuid_of(p_task.arguments ->> 'compare_with') and d.user_id = p_task.user_id;
+$$;
+
 -- A data set as a task reports it, read and checked; `created_at` is left to the caller.
 create function private.read_dataset(p_dataset jsonb) returns public.datasets
     language plpgsql stable set search_path = '' as $$
@@ -206,20 +213,40 @@ begin
     return to_jsonb(private.dataset_of_task(private.own_task(p_token, p_task)));
 end $$;
 
+-- Null where the task compares with nothing.
+create function public.task_peer(p_token text, p_task uuid) returns jsonb
+    language plpgsql security definer set search_path = '' as $$
+declare
+    v_task public.tasks := private.own_task(p_token, p_task);
+    v_peer public.datasets := private.peer_of_task(v_task);
+begin
+    if coalesce(v_task.arguments ->> 'compare_with', '') <> '' and v_peer.id is null then
+        raise sqlstate 'PT404' using message = 'There is no such data set (any more).';
+    end if;
+    return case when v_peer.id is not null then to_jsonb(v_peer) end;
+end $$;
+
 -- Writes back what the task found out: name, status, format, mapping, rows, sha256 and report; content and owner never
--- change.
+-- change. A data set without content (an import) gets it here, once, after its file is stored.
 create function public.task_save_dataset(p_token text, p_task uuid, p_dataset jsonb) returns jsonb
     language plpgsql security definer set search_path = '' as $$
 declare
     v_task public.tasks := private.own_task(p_token, p_task);
     v_found public.datasets := private.read_dataset(p_dataset);
     v_dataset public.datasets;
+    v_folder text := format('%s/datasets/%s', v_task.user_id, private.uuid_of(v_task.subject_id));
 begin
     if v_found.id is distinct from private.uuid_of(v_task.subject_id) then
         raise sqlstate 'PT403' using message = 'A task writes back the data set it is about.';
     end if;
     v_dataset := private.dataset_of_task(v_task);
+    if v_dataset.bytes = 0 and v_found.bytes > 0 then
+        perform private.check_stored(v_dataset.storage_bucket, v_folder, jsonb_build_array(jsonb_build_object(
+            'name', substr(v_dataset.storage_path, length(v_folder) + 2), 'bytes', v_found.bytes
+        )));
+    end if;
     update public.datasets d set
+        bytes = case when d.bytes = 0 then coalesce(v_found.bytes, 0) else d.bytes end,
         name = v_found.name, status = v_found.status, format = v_found.format, mapping = v_found.mapping,
         rows = v_found.rows, sha256 = v_found.sha256, report = v_found.report
     where d.id = v_dataset.id
@@ -284,7 +311,7 @@ declare
     name text;
 begin
     foreach name in array array[
-        'task_claim', 'task_progress', 'task_end', 'task_dataset', 'task_save_dataset', 'task_add_dataset'
+        'task_claim', 'task_progress', 'task_end', 'task_dataset', 'task_peer', 'task_save_dataset', 'task_add_dataset'
     ] loop
         perform private.grant_function(name, 'anon');
     end loop;

@@ -43,6 +43,16 @@ create function private.task_dataset_of_header() returns setof public.datasets
     where t.token_sha256 = private.header_token_sha256() and t.expires_at > now();
 $$;
 
+-- The data set that this task compares with.
+create function private.task_peer_of_header() returns setof public.datasets
+    language sql stable security definer set search_path = '' rows 1 as $$
+    select d.*
+    from private.task_tokens t
+    join public.tasks k on k.id = t.task_id and k.tries = t.tries and k.status = 'running'
+    join public.datasets d on d.id = private.uuid_of(k.arguments ->> 'compare_with') and d.user_id = k.user_id
+    where t.token_sha256 = private.header_token_sha256() and t.expires_at > now();
+$$;
+
 -- Part 2: what policies ask ------------------------------------------------------------------------------------------
 
 -- '<bucket>/<key>' of the list of issues beside the task's data set.
@@ -52,7 +62,7 @@ create function file_access.issues_file() returns text
     from private.task_dataset_of_header() d;
 $$;
 
--- '<bucket>/<key>' of every data set file that the token may read.
+-- '<bucket>/<key>' of every file, outside of the job's own folder, that the token may read.
 create function file_access.readable_files() returns text[]
     language sql stable security definer set search_path = '' as $$
     select array(
@@ -62,7 +72,14 @@ create function file_access.readable_files() returns text[]
         union all
         select d.storage_bucket || '/' || d.storage_path from private.task_dataset_of_header() d
         union all
+        select d.storage_bucket || '/' || d.storage_path from private.task_peer_of_header() d
+        union all
         select file_access.issues_file()
+        union all  -- of another job: exactly the files of the checkpoint that this one was forked from
+        select a.bucket || '/' || a.path || '/' || (f.value ->> 'name')
+        from private.job_of_header(false) j
+        join public.model_artifacts a on a.id = j.parent_artifact_id and a.user_id = j.user_id
+        cross join jsonb_array_elements(a.files) f (value)
     );
 $$;
 
@@ -83,12 +100,14 @@ create function file_access.versions_folder() returns text
     select format('%s/%s/datasets/', d.storage_bucket, d.user_id) from private.task_dataset_of_header() d;
 $$;
 
--- Whether a key is the file of a data set that has no row (yet).
+-- Whether a key is the file of a data set that has no row, or no content yet.
 create function file_access.is_free(p_key text) returns boolean
     language sql stable security definer set search_path = '' as $$
     select p_key ~ '^[^/]+/datasets/[^/]+/data(\.[A-Za-z0-9]+){0,2}$'
         and private.uuid_of(split_part(p_key, '/', 3)) is not null
-        and not exists (select from public.datasets d where d.id = private.uuid_of(split_part(p_key, '/', 3)));
+        and not exists (
+            select from public.datasets d where d.id = private.uuid_of(split_part(p_key, '/', 3)) and d.bytes > 0
+        );
 $$;
 
 -- Whether the folder of an artifact has its row.

@@ -34,7 +34,7 @@ begin
                 'usd', private.spent_usd(person.id),
                 'quota', (
                     select jsonb_build_object(
-                        'user_id', q.user_id, 'max_live_jobs', q.max_live_jobs,
+                        'user_id', q.user_id, 'max_live_jobs', q.max_live_jobs, 'running_jobs', q.running_jobs,
                         'gpu_hours_per_month', q.gpu_hours_per_month, 'storage_bytes', q.storage_bytes,
                         'usd_per_month', q.usd_per_month
                     )
@@ -57,25 +57,30 @@ declare
     v_quota public.quotas;
 begin
     perform private.check_operator();
-    select * into v_quota.user_id, v_quota.max_live_jobs, v_quota.gpu_hours_per_month, v_quota.storage_bytes,
-        v_quota.usd_per_month
+    select * into v_quota.user_id, v_quota.max_live_jobs, v_quota.running_jobs, v_quota.gpu_hours_per_month,
+        v_quota.storage_bytes, v_quota.usd_per_month
     from jsonb_to_record(p_quota) as asked (
-        user_id uuid, max_live_jobs integer, gpu_hours_per_month double precision, storage_bytes bigint,
+        user_id uuid, max_live_jobs integer, running_jobs integer, gpu_hours_per_month double precision, storage_bytes bigint,
         usd_per_month double precision
     );
-    if least(v_quota.max_live_jobs, v_quota.gpu_hours_per_month, v_quota.storage_bytes, v_quota.usd_per_month) < 0 then
+    if least(
+        v_quota.max_live_jobs, v_quota.running_jobs, v_quota.gpu_hours_per_month, v_quota.storage_bytes,
+        v_quota.usd_per_month
+    ) < 0 then
         raise sqlstate 'PT422' using message = 'A limit is not below 0.';
     end if;
     perform from auth.users u where u.id = v_quota.user_id;
     if not found then
         raise sqlstate 'PT404' using message = 'There is no such person (any more).';
     end if;
-    insert into public.quotas as q (user_id, max_live_jobs, gpu_hours_per_month, storage_bytes, usd_per_month)
+    insert into public.quotas as q
+        (user_id, max_live_jobs, running_jobs, gpu_hours_per_month, storage_bytes, usd_per_month)
     values (
-        v_quota.user_id, v_quota.max_live_jobs, v_quota.gpu_hours_per_month, v_quota.storage_bytes, v_quota.usd_per_month
+        v_quota.user_id, v_quota.max_live_jobs, v_quota.running_jobs, v_quota.gpu_hours_per_month, v_quota.storage_bytes,
+        v_quota.usd_per_month
     )
     on conflict (user_id) do update set
-        max_live_jobs = excluded.max_live_jobs, gpu_hours_per_month = excluded.gpu_hours_per_month,
+        max_live_jobs = excluded.max_live_jobs, running_jobs = excluded.running_jobs, gpu_hours_per_month = excluded.gpu_hours_per_month,
         storage_bytes = excluded.storage_bytes, usd_per_month = excluded.usd_per_month, updated_at = now();
 end $$;
 

@@ -107,7 +107,8 @@ begin
         'id', 'name', 'dataset_id', 'dataset_name', 'validation_dataset_id', 'config', 'target', 'gpus', 'gpu_memory_gb',
         'priority', 'status', 'status_reason', 'progress', 'current_step', 'total_steps', 'epoch', 'train_loss',
         'eval_loss', 'best_eval_loss', 'best_step', 'checkpoint_step', 'tokens_per_second', 'elapsed_seconds', 'error',
-        'lost_attempts', 'created_at', 'started_at', 'ended_at', 'updated_at', 'heartbeat_at'
+        'lost_attempts', 'created_at', 'started_at', 'ended_at', 'updated_at', 'heartbeat_at', 'archived_at', 'not_before',
+        'estimated_seconds', 'resume_from', 'parent_job_id', 'parent_artifact_id'
     ])
     limit 1;
     if found then
@@ -124,15 +125,18 @@ begin
         raise sqlstate 'PT422' using message = 'A job has a config.';
     elsif not private.texts_only_in(
         p_job, 'id', 'name', 'dataset_id', 'dataset_name', 'validation_dataset_id', 'target', 'status', 'status_reason',
-        'error', 'created_at', 'started_at', 'ended_at', 'updated_at', 'heartbeat_at'
+        'error', 'created_at', 'started_at', 'ended_at', 'updated_at', 'heartbeat_at', 'archived_at', 'not_before',
+        'resume_from', 'parent_job_id', 'parent_artifact_id'
     ) then
         raise sqlstate 'PT422' using message = 'The numbers of a job are numbers.';
     elsif not private.is_past(
         v_job.created_at, v_job.updated_at, coalesce(v_job.started_at, v_job.created_at),
-        coalesce(v_job.ended_at, v_job.created_at), coalesce(v_job.heartbeat_at, v_job.created_at)
+        coalesce(v_job.ended_at, v_job.created_at), coalesce(v_job.heartbeat_at, v_job.created_at),
+        coalesce(v_job.archived_at, v_job.created_at)
     ) then
         raise sqlstate 'PT422' using message = 'What is imported happened in the past.';
     end if;
+    perform private.check_made_at(v_job.not_before);
     perform private.check_text(v_job.name, 'The name', 1, 120);
     perform private.check_text(coalesce(v_job.dataset_name, ''), 'The data set''s name', 0, 120);
     perform private.check_text(coalesce(v_job.target, 'local'), 'The target', 1, 100);
@@ -143,6 +147,8 @@ begin
         raise sqlstate 'PT422' using message = 'A job needs 0 to 64 GPUs, and no less than 0 GB of memory on each.';
     elsif coalesce(v_job.progress, 0) not between 0 and 1 then
         raise sqlstate 'PT422' using message = 'Progress is between 0 and 1.';
+    elsif v_job.estimated_seconds not between 0 and 1e9 then
+        raise sqlstate 'PT422' using message = 'A job is expected to take some seconds, and no longer than a billion.';
     end if;
     return v_job;
 end $$;
@@ -489,7 +495,13 @@ begin
         started_at = v_wanted.started_at,
         ended_at = case when v_wanted.status = 'paused' then null else v_wanted.ended_at end,
         updated_at = v_wanted.updated_at,
-        heartbeat_at = v_wanted.heartbeat_at
+        heartbeat_at = v_wanted.heartbeat_at,
+        archived_at = case when v_wanted.status <> 'paused' then v_wanted.archived_at end,
+        not_before = v_wanted.not_before,
+        estimated_seconds = v_wanted.estimated_seconds,
+        resume_from = (select a.id from public.model_artifacts a where a.id = v_wanted.resume_from and a.job_id = p_job),
+        parent_job_id = v_wanted.parent_job_id,
+        parent_artifact_id = v_wanted.parent_artifact_id
     where j.id = p_job;
     update private.job_imports i set counts = v_counts, left_out = p_left_out, finished_at = now() where i.job_id = p_job;
     return private.import_answer(p_job);

@@ -13,9 +13,11 @@ from lora_core.schema.dataset import Dataset
 from lora_core.schema.job import Job, Requirements
 from lora_core.schema.run import EventKind, RunEvent
 from lora_core.schema.runner import Claim, RunnerInfo, Task, TaskKind
+from lora_core.schema.saved_config import SavedConfig
 from lora_core.store.base import (
     ArtifactStore,
     BlobStore,
+    ConfigStore,
     DatasetStore,
     JobStore,
     MetricStore,
@@ -40,6 +42,8 @@ class UserStore(Protocol):
 
     @property
     def datasets(self) -> DatasetStore: ...
+    @property
+    def configs(self) -> ConfigStore: ...
     @property
     def jobs(self) -> JobStore: ...
     @property
@@ -67,6 +71,17 @@ def dataset_of(user_id: str, name: str = "Support tickets", **changes: Any) -> D
         "created_at": START,
     }
     return Dataset(id=dataset_id, user_id=user_id, name=name, **(values | changes))
+
+
+def config_of(user_id: str, name: str = "My usual one", **changes: Any) -> SavedConfig:
+    """Make a saved config."""
+    values: dict[str, Any] = {
+        "id": new_id(),
+        "config": TrainingConfig(),
+        "created_at": START,
+        "updated_at": START,
+    }
+    return SavedConfig(user_id=user_id, name=name, **(values | changes))
 
 
 def job_of(user_id: str, dataset_id: str, name: str = "First try", **changes: Any) -> Job:

@@ -57,6 +57,9 @@ class Local(contract.StoreContract):
 class TestDatasets(Local, contract.DatasetStoreContract): ...
 
 
+class TestConfigs(Local, contract.ConfigStoreContract): ...
+
+
 class TestJobs(Local, contract.JobStoreContract): ...
 
 
@@ -85,6 +88,9 @@ class TestRoutes(Local, contract.RouteContract):
 
 
 class TestClaims(Local, contract.ClaimContract): ...
+
+
+class TestRecovery(Local, contract.RecoveryContract): ...
 
 
 class TestShipping(Local, contract.ShippingContract): ...

@@ -49,6 +49,9 @@ class Supabase(contract.TeamContract):
 class TestDatasets(Supabase, contract.DatasetStoreContract): ...
 
 
+class TestConfigs(Supabase, contract.ConfigStoreContract): ...
+
+
 class TestJobs(Supabase, contract.JobStoreContract): ...
 
 
@@ -77,6 +80,9 @@ class TestRoutes(Supabase, contract.RouteContract):
 
 
 class TestClaims(Supabase, contract.ClaimContract): ...
+
+
+class TestRecovery(Supabase, contract.RecoveryContract): ...
 
 
 class TestShipping(Supabase, contract.ShippingContract): ...

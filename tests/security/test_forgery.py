@@ -46,11 +46,11 @@ DECIDED_HERE = {
     "checkpoint_step": 7, "tokens_per_second": 7, "elapsed_seconds": 7, "remaining_seconds": 7, "cost_usd": -7,
     "error": "x", "attempt": 7, "lost_attempts": 7, "imported": True, "started_at": PAST, "ended_at": PAST,
     "updated_at": PAST, "heartbeat_at": PAST, "archived_at": PAST, "resume_from": "00000000-0000-4000-8000-000000000001",
-    "parent_job_id": "00000000-0000-4000-8000-000000000001",
+    "parent_job_id": "00000000-0000-4000-8000-000000000001", "retry_at": PAST,
 }  # fmt: skip
 ASKED_FOR = {
     "id", "name", "dataset_id", "dataset_name", "validation_dataset_id", "config", "target", "gpus", "gpu_memory_gb",
-    "priority", "total_steps", "created_at", "not_before", "parent_artifact_id",
+    "priority", "total_steps", "created_at", "not_before", "parent_artifact_id", "estimated_seconds",
 }  # fmt: skip
 
 

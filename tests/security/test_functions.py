@@ -38,6 +38,8 @@ OF_PEOPLE: dict[str, tuple[dict[str, Any], str, str]] = {
     "archive_job": ({"p_job": "ended", "p_archived": True}, "PT404", "PT404"),
     "queue_place": ({"p_job": "queued"}, "PT404", "PT404"),
     "job_counts": ({}, "done", "done"),
+    "jobs_at_work": ({}, "done", "done"),
+    "end_lost_attempts": ({}, "done", "done"),
     "job_series": ({"p_job": "job", "p_kind": "train", "p_columns": ["loss"]}, "PT404", "PT404"),
     "pin_artifact": ({"p_artifact": "artifact", "p_pinned": True}, "PT404", "PT404"),
     "delete_artifact": ({"p_artifact": "old artifact"}, "PT404", "PT404"),
@@ -96,6 +98,7 @@ OF_TOKENS: dict[str, tuple[str, dict[str, Any]]] = {
     "task_progress": ("task", {"p_task": "task", "p_progress": 0.5, "p_message": "", "p_lease_seconds": 30}),
     "task_end": ("task", {"p_task": "task", "p_error": ""}),
     "task_dataset": ("task", {"p_task": "task"}),
+    "task_peer": ("task", {"p_task": "task"}),
     "task_save_dataset": ("task", {"p_task": "task", "p_dataset": "task's data set"}),
     "task_add_dataset": ("task", {"p_task": "task", "p_dataset": "task's new version"}),
 }

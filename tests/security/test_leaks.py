@@ -123,7 +123,7 @@ def test_of_a_shared_runner_the_team_sees_the_machine(shop: Workshop, ben: Perso
         assert [row["id"] for row in rows] == ["big"]
         assert set(rows[0]) == {
             "id", "registration_id", "user_id", "scope", "name", "version", "roles", "cpus", "memory_gb", "gpus",
-            "gpu_memory_gb", "state", "started_at", "seen_at",
+            "gpu_memory_gb", "state", "started_at", "seen_at", "slots",
         }  # fmt: skip
         assert connection.execute("select 1 from public.runner_registrations").fetchall() == []
         seen = visible(connection, shop)
@@ -132,13 +132,20 @@ def test_of_a_shared_runner_the_team_sees_the_machine(shop: Workshop, ben: Perso
     assert claim["job"]["id"] not in seen
 
 
-def test_of_the_queue_one_learns_how_many_are_before(shop: Workshop, ben: Person, olga: Person) -> None:
+def test_of_the_queue_one_learns_how_many_are_before_and_how_long_they_take(
+    shop: Workshop, ben: Person, olga: Person
+) -> None:
+    """Numbers of jobs and of slots; nothing that says whose or which."""
     annes_life(shop)
     token = shop.register(olga, "team")
     shop.ask("runner_announce", token=token, runner={**runner_of("big"), "state": "training"})
     place = shop.asked_by(ben, "queue_place", job=shop.submit(ben, created_at="2026-06-01"))
-    assert set(place) == {"position", "until", "reason"}
-    assert place["position"] == 1
+    assert set(place) == {
+        "now", "not_before", "retry_at", "online", "wanted", "runners", "position", "ahead", "quota",
+    }  # fmt: skip
+    assert (place["position"], place["quota"], place["online"]) == (1, None, [{"limit": 1, "held": []}])
+    assert place["ahead"] == [{"seconds": None, "mine": False, "runners": [0]}]
+    assert shop.anne.id not in json.dumps(place)
 
 
 def test_nothing_that_anybody_may_ask_tells_of_people(shop: Workshop) -> None:

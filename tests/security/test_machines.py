@@ -66,7 +66,7 @@ def submit(project: Project, person: str, dataset: dict[str, Any], job: dict[str
     ],
     ids=str,
 )
-def test_a_job_that_cannot_be_read_is_ended_and_the_next_one_is_taken(
+def test_a_job_that_cannot_be_read_waits_for_another_runner_and_the_next_one_is_taken(
     project: Project, team: Team, dataset: dict[str, Any], job: dict[str, Any]
 ) -> None:
     bad = submit(project, BEN, dataset, {"priority": 100, **job})
@@ -76,10 +76,17 @@ def test_a_job_that_cannot_be_read_is_ended_and_the_next_one_is_taken(
     claim = port.claim(runner_of(), lease_seconds=30)
     assert claim is not None
     assert claim.job.id == good
+    tries = "update public.training_jobs set retry_at = now() - interval '1 second' where id = %s"
+    for _ in range(2):
+        row = project.sql("select status, error from public.training_jobs where id = %s", bad)[0]
+        assert row["status"] == JobStatus.QUEUED, "a newer runner may be able to read it"
+        assert row["error"].startswith("The runner cannot read this job")
+        assert len(row["error"]) < 500
+        project.sql(tries, bad)
+        assert port.claim(runner_of(), lease_seconds=30) is None
     row = project.sql("select status, error from public.training_jobs where id = %s", bad)[0]
-    assert row["status"] == JobStatus.FAILED
-    assert row["error"].startswith("The runner cannot read this job")
-    assert len(row["error"]) < 500
+    assert row["status"] == JobStatus.FAILED, "nobody can, and it must not go round for ever"
+    assert "The runner cannot read this job" in row["error"]
 
 
 def dataset_of(user_id: str, dataset_id: str = "d", sha256: str = "") -> Dataset:

@@ -45,6 +45,7 @@ CHECKED: dict[str, Row] = {
     "chat_turns": {"status": "waiting"},
     "quotas": {
         "max_live_jobs": 100,
+        "running_jobs": 100,
         "gpu_hours_per_month": 1e6,
         "storage_bytes": 10**12,
         "usd_per_month": 1e6,

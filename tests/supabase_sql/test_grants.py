@@ -45,7 +45,8 @@ CALLED_BY_ANON = {
     "runner_announce", "runner_claim",
     "job_take", "job_renew", "job_ship", "job_dataset", "job_artifact", "job_put_artifact", "job_drop_artifact", "job_end",
     "delivery_claim", "delivery_end",
-    "task_claim", "task_progress", "task_end", "task_dataset", "task_save_dataset", "task_add_dataset",
+    "task_claim", "task_progress", "task_end", "task_dataset", "task_peer", "task_save_dataset",
+    "task_add_dataset",
 }  # fmt: skip
 """Functions of schema public that need no session. The token, where there is one, is the credential."""
 

@@ -490,6 +490,38 @@ class TestUsedHere:
         rows = project.sql("select number, imported, elapsed_before from public.job_attempts order by number")
         assert [tuple(row.values()) for row in rows] == [(1, True, 0.0), (2, False, 9.0)]
 
+    def test_a_choice_of_a_checkpoint_and_a_time_come_along_and_a_pause_of_elsewhere_does_not(
+        self, anne: Asker
+    ) -> None:
+        job = past_job(
+            status="paused", not_before="2027-01-01T00:00:00Z", estimated_seconds=60, resume_from=new_id()
+        )
+        answer = finished(anne, **job)["job"]
+        assert (answer["not_before"], answer["estimated_seconds"]) == ("2027-01-01T00:00:00+00:00", 60)
+        assert (answer["resume_from"], answer["archived_at"], answer["retry_at"]) == (None, None, None)
+        with refused("PT422", "retry_at is not imported."):
+            anne.call("import_job", p_job=past_job(retry_at=LATER))
+        with refused("PT422", "A job is expected to take some seconds"):
+            anne.call("import_job", p_job=past_job(estimated_seconds=-1))
+
+    def test_a_fork_of_somebody_elses_checkpoint_does_not_start_here(
+        self, anne: Asker, ben: Asker, project: Project
+    ) -> None:
+        theirs = new_id()
+        project.sql(
+            "insert into public.model_artifacts (id, user_id, job_id, attempt, kind, name, bucket, path, files)"
+            " values (%s, %s, %s, 1, 'checkpoint', 'x', 'model-artifacts', 'x', '[]')",
+            theirs,
+            ben.id,
+            ben.submit()["id"],
+        )
+        values = {"status": "paused", "dataset_id": anne.add_dataset(), "parent_artifact_id": theirs}
+        job = finished(anne, **values)["job"]
+        assert job["parent_artifact_id"] == theirs
+        anne.call("move_job", p_job=job["id"], p_to="queued")
+        with refused("PT404", "The checkpoint that this job starts from has been deleted."):
+            anne.call("hand_out_job", p_job=job["id"], p_token_sha256=hex_of("t"), p_wait_seconds=60)
+
     def test_imported_hours_use_up_no_quota_but_hours_made_here_do(
         self, anne: Asker, project: Project
     ) -> None:

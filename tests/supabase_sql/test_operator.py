@@ -161,7 +161,7 @@ class TestQuotas:
             anne.rows("update public.quotas set max_live_jobs = null")
 
     @pytest.mark.parametrize(
-        "limit", ["max_live_jobs", "gpu_hours_per_month", "storage_bytes", "usd_per_month"]
+        "limit", ["max_live_jobs", "running_jobs", "gpu_hours_per_month", "storage_bytes", "usd_per_month"]
     )
     def test_a_limit_below_0_is_refused(self, operator: Asker, anne: Asker, limit: str) -> None:
         with refused("PT422", "A limit is not below 0."):

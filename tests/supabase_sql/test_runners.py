@@ -365,17 +365,14 @@ def test_a_job_that_is_lost_three_times_in_a_row_fails(shop: Workshop) -> None:
     for _ in range(3):
         assert shop.claim() is not None
         shop.wait(31)
-    assert shop.claim() is None
+        shop.sql("select private.end_expired()")
+        shop.wait(31)
     row = shop.job(job)
-    reason = "The runner was lost 3 times in a row without a new checkpoint."
-    assert (row["status"], row["error"], row["status_reason"], row["attempt"]) == (
-        "failed",
-        reason,
-        reason,
-        3,
-    )
-    (told,) = shop.told()
-    assert (told["kind"], told["title"], told["body"]) == ("job_failed", "“Fragile” has failed", reason)
+    reason = "It was tried 3 times in a row without a new checkpoint."
+    error = f"{reason} The last time: The runner was lost."
+    assert (row["status"], row["error"], row["status_reason"], row["attempt"]) == ("failed", error, reason, 3)
+    told = {told["kind"]: (told["title"], told["body"]) for told in shop.told()}
+    assert told["job_failed"] == ("“Fragile” has failed", error)
 
 
 def test_a_checkpoint_ends_the_count_of_lost_attempts(shop: Workshop) -> None:
@@ -637,10 +634,11 @@ def test_an_outcome_decides_the_state(shop: Workshop, outcome: str, status: str)
         ("completed", "“First try” is completed"),
         ("paused", "“First try” is paused"),
         ("failed", "“First try” has failed"),
+        ("cancelled", "“First try” is cancelled"),
     ],
 )
-def test_an_end_that_matters_is_told_once(shop: Workshop, outcome: str, title: str) -> None:
-    held = shop.running()
+def test_an_end_is_told_once(shop: Workshop, outcome: str, title: str) -> None:
+    held = shop.held()
     for _ in range(2):
         held.end(outcome, reason="Because.")
     (told,) = shop.told()
@@ -652,14 +650,27 @@ def test_an_end_that_matters_is_told_once(shop: Workshop, outcome: str, title: s
     )
 
 
-@pytest.mark.parametrize("outcome", ["released", "cancelled"])
-def test_other_ends_are_not_told(shop: Workshop, outcome: str) -> None:
-    shop.running().end(outcome)
-    assert shop.told() == []
+def test_a_job_that_is_released_is_told_to_be_queued_again(shop: Workshop) -> None:
+    shop.held().end("released", reason="Shut down.")
+    (told,) = shop.told()
+    assert (told["kind"], told["title"], told["body"]) == (
+        "job_queued_again",
+        "“First try” is queued again",
+        "Shut down.",
+    )
+
+
+def test_the_first_start_is_told_and_no_other(shop: Workshop) -> None:
+    held = shop.running().again()
+    held.ship(phases=[held.event(name="training", start_step=0)])
+    started = [told for told in shop.told() if told["kind"] == "job_started"]
+    assert [(told["title"], told["body"]) for told in started] == [
+        ("“First try” has started", "workstation trains it.")
+    ]
 
 
 def test_an_error_is_told_rather_than_the_reason(shop: Workshop) -> None:
-    shop.running().end("failed", reason="Out of memory.", error="CUDA out of memory")
+    shop.held().end("failed", reason="Out of memory.", error="CUDA out of memory")
     assert shop.told()[0]["body"] == "CUDA out of memory"
 
 

@@ -10,7 +10,7 @@ from lora_core.schema.artifact import Artifact, ArtifactKind
 from lora_core.schema.job import JobStatus
 from lora_core.store.local.database import Database
 from lora_core.store.local.files import FileTree
-from lora_core.store.local.jobs import get_row
+from lora_core.store.local.job_rows import get_row
 from lora_core.store.local.rows import Row, from_json, stamp, to_json
 
 COLUMNS = tuple(Artifact.model_fields)

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import BinaryIO
 
-from lora_core.store.keys import check_own_key
+from lora_core.store.keys import check_own_key, files_of
 from lora_core.store.local.files import FileTree
 
 
@@ -26,6 +26,11 @@ class LocalBlobStore:
     def open(self, bucket: str, key: str) -> BinaryIO:
         """Open a file for reading; see `BlobStore.open`."""
         return self._files.open(bucket, self._own(key))
+
+    def keys(self, bucket: str) -> Iterator[str]:
+        """Yield the keys of this person's files in a bucket, in order."""
+        folder = self._files.path(bucket, self._user_id)
+        return (f"{self._user_id}/{path.relative_to(folder).as_posix()}" for path in files_of(folder))
 
     def delete(self, bucket: str, key: str) -> None:
         """Remove a file; a missing one is no error."""

@@ -7,18 +7,25 @@ gap, so what is behind the last block is the tail and is read from rows. A block
 # ruff: noqa: S608 - what is put into statements are names of columns from this code; values are always bound.
 
 import sqlite3
+import struct
 from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
 
 from lora_core.schema.metrics import MetricKind
+from lora_core.store.local.rows import to_json
 
 BLOCK_POINTS = 1000
 STEP = "step"
 RECORDED_AT = "recorded_at"
 Column = npt.NDArray[np.float64]
+Places = npt.NDArray[np.intp]
+"""Where points are in a series, from 0 on."""
+
 _END = 2**62
+_VALUE = struct.Struct("d")
+_NOTHING = _VALUE.pack(np.nan)
 
 
 def hide_beyond(connection: sqlite3.Connection, job_id: str, attempt: int, start_step: int) -> None:
@@ -71,39 +78,66 @@ def roll(
         behind = high
 
 
-def read_series(
-    connection: sqlite3.Connection, job_id: str, kind: MetricKind, names: Sequence[str]
-) -> dict[str, Column]:
-    """Return whole columns of a series in order of step, NaN where there is no value.
+class SeriesReader:
+    """Columns of one series (job, kind) in order of step, as they are in the connection's transaction, NaN without a value.
+
+    They are read whole, or only at some places: most of what a chart leaves out is then not even copied.
 
     Args:
-        names: Metric columns, "step" or "recorded_at" (seconds since 1970); "step" always comes too.
+        connection: With a reading transaction that stays open as long as this is used.
+        names: Metric columns, "step" or "recorded_at" (seconds since 1970) that will be asked for.
     """
-    wanted = tuple(dict.fromkeys((STEP, *names)))
-    found = connection.execute(
-        "SELECT from_step, to_step, data FROM metrics_blocks WHERE job_id = ? AND kind = ? AND name = 'step' ORDER BY from_step",
-        (job_id, kind.value),
-    ).fetchall()
-    starts: dict[int, int] = {}
-    total = 0
-    for low, _, data in found:
-        starts[low] = total
-        total += len(data) // 8
-    tail = read_rows(connection, job_id, kind, wanted, found[-1]["to_step"] if found else 0, _END)
-    series = {}
-    for name in wanted:
-        column = np.full(total + len(tail[STEP]), np.nan)
-        column[total:] = tail[name]
-        blocks = (
-            ((low, data) for low, _, data in found)
-            if name == STEP
-            else _blocks(connection, job_id, kind, name)
+
+    def __init__(
+        self, connection: sqlite3.Connection, job_id: str, kind: MetricKind, names: Sequence[str]
+    ) -> None:
+        self._cursor = connection.cursor()
+        self._cursor.row_factory = None
+        self._key = (job_id, kind.value)
+        self._blocks = self._cursor.execute(
+            "SELECT from_step, to_step, points FROM metrics_blocks"
+            " WHERE job_id = ? AND kind = ? AND name = 'step' ORDER BY from_step",
+            self._key,
+        ).fetchall()
+        self._starts = np.cumsum([0, *(points for _, _, points in self._blocks)])
+        behind = self._blocks[-1][1] if self._blocks else 0
+        wanted = tuple(dict.fromkeys((STEP, *names)))
+        self._tail = read_rows(connection, job_id, kind, wanted, behind, _END)
+
+    def __len__(self) -> int:
+        return int(self._starts[-1]) + len(self._tail[STEP])
+
+    def whole(self, name: str) -> Column:
+        """Return all values of a column; not to be written to."""
+        found = self._cursor.execute(
+            "SELECT from_step, data FROM metrics_blocks WHERE job_id = ? AND kind = ? AND name = ?",
+            (*self._key, name),
         )
-        for low, data in blocks:
-            start = starts[low]
-            column[start : start + len(data) // 8] = np.frombuffer(data)
-        series[name] = column
-    return series
+        data: dict[int, bytes] = dict(found.fetchall())
+        parts = [data.get(low) or _NOTHING * points for low, _, points in self._blocks]
+        return np.frombuffer(b"".join((*parts, self._tail[name].tobytes())))
+
+    def at(self, places: Places, names: Sequence[str]) -> dict[str, Column]:
+        """Return the values of columns at some places, in the order of these; -1 is the last."""
+        places = np.where(places < 0, places + len(self), places)
+        blocks = np.searchsorted(self._starts, places, "right") - 1
+        offsets = ((places - self._starts[blocks]) * _VALUE.size).tolist()
+        lows = [block[0] for block in self._blocks] + [_END]
+        wanted = to_json([lows[block] for block in np.unique(blocks)])
+        where = list(zip((lows[block] for block in blocks), offsets, strict=True))
+        picked = {}
+        for name in names:
+            found = self._cursor.execute(
+                "SELECT from_step, data FROM metrics_blocks WHERE job_id = ? AND kind = ? AND name = ?"
+                " AND from_step IN (SELECT value FROM json_each(?))",
+                (*self._key, name, wanted),
+            )
+            data: dict[int, bytes] = dict(found.fetchall())
+            data[_END] = self._tail[name].tobytes()
+            picked[name] = np.array(
+                [_VALUE.unpack_from(data[low], offset)[0] if low in data else np.nan for low, offset in where]
+            )
+        return picked
 
 
 def read_rows(
@@ -164,15 +198,6 @@ def _filled(
         (*key, low),
     ).fetchone()
     return [name for name, count in zip(names, counts, strict=True) if count]
-
-
-def _blocks(connection: sqlite3.Connection, job_id: str, kind: MetricKind, name: str) -> sqlite3.Cursor:
-    cursor = connection.cursor()
-    cursor.row_factory = None
-    return cursor.execute(
-        "SELECT from_step, data FROM metrics_blocks WHERE job_id = ? AND kind = ? AND name = ?",
-        (job_id, kind.value, name),
-    )
 
 
 def _seconds(stamps: Sequence[str]) -> Column:

@@ -2,11 +2,12 @@
 
 # ruff: noqa: S608 - what is put into statements are names of columns from this code; values are always bound.
 
+from collections.abc import Sequence
 from typing import Any
 
 from lora_core.errors import Conflict, Forbidden, NotFound
 from lora_core.schema.base import Page
-from lora_core.schema.dataset import Dataset
+from lora_core.schema.dataset import Dataset, DatasetFormat, DatasetStatus
 from lora_core.store.cursors import Cursor, clamp, page
 from lora_core.store.local.database import Database, contains
 from lora_core.store.local.rows import Row, from_json, stamp, to_json
@@ -36,13 +37,25 @@ class LocalDatasetStore:
         with self._database.read() as connection:
             return get_dataset(connection, self._user_id, dataset_id)
 
-    def list(self, *, search: str = "", limit: int = 50, cursor: str | None = None) -> Page[Dataset]:
+    def list(
+        self,
+        *,
+        search: str = "",
+        formats: Sequence[DatasetFormat] = (),
+        statuses: Sequence[DatasetStatus] = (),
+        limit: int = 50,
+        cursor: str | None = None,
+    ) -> Page[Dataset]:
         """Return data sets, newest first; see `DatasetStore.list`."""
         limit = clamp(limit)
         where, values = "user_id = ?", [self._user_id]
         if search:
             where += r" AND casefold(name) LIKE ? ESCAPE '\'"
             values.append(contains(search))
+        for column, chosen in (("format", formats), ("status", statuses)):
+            if chosen:
+                where += f" AND {column} IN ({', '.join('?' * len(chosen))})"
+                values += [choice.value for choice in chosen]
         if cursor is not None:
             where += " AND (created_at, id) < (?, ?)"
             values += _CURSOR.read(cursor)

@@ -9,7 +9,7 @@ from lora_core.schema.notification import Delivery, DeliveryState
 from lora_core.store.deliveries import LOST_ERROR, NO_CLAIM, OLDEST_HOURS
 from lora_core.store.local.clock import Clock
 from lora_core.store.local.database import Database, placeholders
-from lora_core.store.local.jobs import get_row, read_job
+from lora_core.store.local.job_rows import get_row, read_job
 from lora_core.store.local.notifications import read_notification
 from lora_core.store.local.rows import Row, stamp
 

@@ -56,6 +56,12 @@ _JOB_COLUMNS = (
     "ended_at",
     "updated_at",
     "heartbeat_at",
+    "archived_at",
+    "not_before",
+    "estimated_seconds",
+    "resume_from",
+    "parent_job_id",
+    "parent_artifact_id",
 )
 _ATTEMPT_COLUMNS = (
     "number",

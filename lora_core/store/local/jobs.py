@@ -2,14 +2,14 @@
 
 # ruff: noqa: S608 - what is put into statements are names of columns from this code; values are always bound.
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import datetime
 from typing import Any
 
 from lora_core.errors import Conflict, Forbidden, NotAllowed, NotFound
 from lora_core.lifecycle import OWNED, REQUESTS, check_move
 from lora_core.schema.base import Page, new_id
-from lora_core.schema.config import TrainingConfig
 from lora_core.schema.job import (
     MAX_PRIORITY,
     MIN_PRIORITY,
@@ -20,20 +20,21 @@ from lora_core.schema.job import (
     JobStatus,
     QueuePlace,
     RequestedAction,
-    Requirements,
+    WorkInHand,
 )
 from lora_core.store.cursors import Cursor, clamp, page
+from lora_core.store.ids import id_range
 from lora_core.store.local.clock import Clock
 from lora_core.store.local.database import Database, contains, placeholders
 from lora_core.store.local.datasets import get_dataset
+from lora_core.store.local.deletion import delete_job
 from lora_core.store.local.files import FileTree
+from lora_core.store.local.job_rows import ENDED, get_row, read_job, record, set_columns, set_status
+from lora_core.store.local.leases import end_unattended
 from lora_core.store.local.queue import place_of
 from lora_core.store.local.rows import Row, stamp
 
-PLAIN_COLUMNS = tuple(name for name in Job.model_fields if name not in {"config", "requirements"})
-"""Fields of Job that are columns of the same name."""
-
-ENDED = frozenset({JobStatus.FAILED, JobStatus.CANCELLED, JobStatus.COMPLETED})
+MOST_AT_WORK = 200
 _LIST = Cursor("jobs", str, str)
 _EVENTS = Cursor("job_events", int)
 _PERSONS_MOVES = frozenset({JobStatus.QUEUED, JobStatus.PAUSED, JobStatus.CANCELLED})
@@ -80,6 +81,7 @@ class LocalJobStore:
                 "gpu_memory_gb": job.requirements.gpu_memory_gb,
                 "priority": max(MIN_PRIORITY, min(MAX_PRIORITY, job.priority)),
                 "not_before": stamp(job.not_before) if job.not_before is not None else None,
+                "estimated_seconds": job.estimated_seconds,
                 "parent_job_id": parent["job_id"] if parent is not None else None,
                 "parent_artifact_id": job.parent_artifact_id,
                 "total_steps": job.total_steps,
@@ -101,7 +103,7 @@ class LocalJobStore:
 
     def get(self, job_id: str) -> Job:
         """Return one job; see `JobStore.get`."""
-        with self._database.read() as connection:
+        with self._reading() as connection:
             return read_job(get_row(connection, self._user_id, job_id))
 
     def list(self, job_filter: JobFilter, *, limit: int = 50, cursor: str | None = None) -> Page[Job]:
@@ -119,17 +121,22 @@ class LocalJobStore:
         if job_filter.dataset_id is not None:
             where.append("dataset_id = ?")
             values.append(job_filter.dataset_id)
+        if job_filter.id_begins:
+            if (bounds := id_range(job_filter.id_begins)) is None:
+                return Page(items=[])
+            where.append("id BETWEEN ? AND ?")
+            values += bounds
         if cursor is not None:
             where.append("(created_at, id) < (?, ?)")
             values += _LIST.read(cursor)
         query = f"SELECT * FROM training_jobs WHERE {' AND '.join(where)} ORDER BY created_at DESC, id DESC LIMIT {limit + 1}"
-        with self._database.read() as connection:
+        with self._reading() as connection:
             rows = connection.execute(query, values).fetchall()
         return page(rows, limit, read_job, lambda row: _LIST.write(row["created_at"], row["id"]))
 
     def counts(self) -> dict[JobStatus, int]:
         """Return how many jobs are in each state; see `JobStore.counts`."""
-        with self._database.read() as connection:
+        with self._reading() as connection:
             rows = connection.execute(
                 "SELECT status, count(*) AS jobs FROM training_jobs WHERE user_id = ? AND archived_at IS NULL"
                 " GROUP BY status",
@@ -190,9 +197,10 @@ class LocalJobStore:
         with self._database.write() as connection:
             row = self._waiting(connection, job_id)
             until = stamp(moment) if moment is not None else None
-            if row["not_before"] != until:
+            if row["not_before"] != until or (until is None and row["retry_at"] is not None):
                 words = f"not before {until}" if until is not None else "at once"
-                self._change(connection, row, {"not_before": until}, "start changed", words)
+                columns = {"not_before": until} | ({"retry_at": None} if until is None else {})
+                self._change(connection, row, columns, "start changed", words)
             return read_job(get_row(connection, self._user_id, job_id))
 
     def archive(self, job_id: str, *, archived: bool) -> Job:
@@ -212,6 +220,22 @@ class LocalJobStore:
         with self._database.read() as connection:
             return place_of(connection, get_row(connection, self._user_id, job_id), self._clock())
 
+    def at_work(self) -> Sequence[WorkInHand]:
+        """Return the jobs that runners hold now; see `JobStore.at_work`."""
+        query = (
+            "SELECT j.*, a.runner_id, a.runner_name, a.started_at AS since FROM training_jobs j"
+            " JOIN job_attempts a ON a.job_id = j.id AND a.number = j.attempt"
+            " WHERE j.user_id = ? AND j.status IN ('initializing', 'running')"
+            f" ORDER BY a.started_at DESC, j.id LIMIT {MOST_AT_WORK}"
+        )
+        with self._reading() as connection:
+            rows = connection.execute(query, (self._user_id,)).fetchall()
+        names = ("runner_id", "runner_name", "attempt", "since")
+        return [
+            WorkInHand.model_validate({"job": read_job(row)} | {name: row[name] for name in names})
+            for row in rows
+        ]
+
     def delete(self, job_id: str) -> None:
         """Remove an ended job; see `JobStore.delete`. Files of its artifacts that are still there go too."""
         with self._database.write() as connection:
@@ -226,7 +250,7 @@ class LocalJobStore:
                 )
             ]
             record(connection, row, self._clock(), self._user_id, "deleted", reason=row["name"])
-            connection.execute("DELETE FROM training_jobs WHERE id = ?", (job_id,))
+            delete_job(connection, job_id)
         for bucket in buckets:
             self._files.delete(bucket, f"{self._user_id}/jobs/{job_id}")
 
@@ -254,6 +278,13 @@ class LocalJobStore:
                 f"SELECT {names} FROM job_attempts WHERE job_id = ? ORDER BY number", (job_id,)
             )
             return [Attempt.model_validate(dict(row)) for row in rows]
+
+    @contextmanager
+    def _reading(self) -> Iterator[Any]:
+        """Read jobs as they are: one whose runner is gone for good is not shown as running."""
+        end_unattended(self._database, self._user_id, self._clock())
+        with self._database.read() as connection:
+            yield connection
 
     def _parent(self, connection: Any, artifact_id: str | None) -> Row | None:
         """Return the checkpoint that a new job is to start from, pinned from now on."""
@@ -310,83 +341,3 @@ def _checkpoint_step(connection: Any, row: Row, checkpoint_id: str) -> int:
     if found is None:
         raise NotFound("The job has no such checkpoint (any more).")
     return int(found["step"] or 0)
-
-
-def get_row(connection: Any, user_id: str, job_id: str) -> Row:
-    """Return the row of one person's job.
-
-    Raises:
-        NotFound: No such job of this person.
-    """
-    row = connection.execute(
-        "SELECT * FROM training_jobs WHERE id = ? AND user_id = ?", (job_id, user_id)
-    ).fetchone()
-    if row is None:
-        raise NotFound("There is no such job (any more).")
-    return row
-
-
-def set_status(
-    connection: Any,
-    row: Row,
-    to: JobStatus,
-    now: datetime,
-    *,
-    actor: str,
-    action: str,
-    reason: str = "",
-    error: str = "",
-) -> None:
-    """Move a job, drop the open request, and write the audit line. The caller has checked that it may.
-
-    Args:
-        row: The job's row (id, user_id, status).
-    """
-    check_move(JobStatus(row["status"]), to)
-    columns: dict[str, Any] = {"status": to.value, "status_reason": reason, "updated_at": stamp(now)}
-    if to not in OWNED:
-        ended = stamp(now) if to in ENDED else None
-        columns |= {
-            "requested_action": None,
-            "request_id": "",
-            "phase": "",
-            "remaining_seconds": None,
-            "ended_at": ended,
-        }
-    if error:
-        columns["error"] = error
-    set_columns(connection, row["id"], columns)
-    record(connection, row, now, actor, action, to=to, reason=reason or error)
-
-
-def set_columns(connection: Any, job_id: str, columns: dict[str, Any]) -> None:
-    """Write columns of a job's row."""
-    assignments = ", ".join(f"{name} = ?" for name in columns)
-    connection.execute(f"UPDATE training_jobs SET {assignments} WHERE id = ?", [*columns.values(), job_id])
-
-
-def record(
-    connection: Any,
-    row: Row,
-    now: datetime,
-    actor: str,
-    action: str,
-    *,
-    to: JobStatus | None = None,
-    reason: str = "",
-) -> None:
-    """Write one line of the audit trail; `from` is filled in when there is a transition."""
-    before = row["status"] if to is not None and action != "submitted" else None
-    connection.execute(
-        "INSERT INTO job_events (job_id, user_id, at, actor, action, from_status, to_status, reason)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-        (row["id"], row["user_id"], stamp(now), actor, action, before, to.value if to else None, reason),
-    )
-
-
-def read_job(row: Row) -> Job:
-    """Make a job of its row."""
-    values = {name: row[name] for name in PLAIN_COLUMNS}
-    values["config"] = TrainingConfig.model_validate_json(row["config"])
-    values["requirements"] = Requirements(gpus=row["gpus"], gpu_memory_gb=row["gpu_memory_gb"])
-    return Job.model_validate(values)

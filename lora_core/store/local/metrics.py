@@ -12,9 +12,9 @@ from lora_core.schema.base import Page
 from lora_core.schema.metrics import LogLine, MetricKind, MetricPoint, Series
 from lora_core.store.cursors import clamp, page
 from lora_core.store.curves import LOGS, POINTS, check_columns, levels_from
-from lora_core.store.local.blocks import STEP, Column, read_series
+from lora_core.store.local.blocks import STEP, Column, Places, SeriesReader
 from lora_core.store.local.database import Database, contains, placeholders
-from lora_core.store.local.jobs import get_row
+from lora_core.store.local.job_rows import get_row
 from lora_core.store.local.rows import Row, from_json
 
 _POINT_COLUMNS = tuple(MetricPoint.model_fields)
@@ -42,21 +42,26 @@ class LocalMetricStore:
         check_columns(columns, x)
         with self._database.read() as connection:
             get_row(connection, self._user_id, job_id)
-            whole = read_series(connection, job_id, kind, (x, *columns))
-        steps = whole[STEP]
-        if not len(steps):
-            return Series(columns=dict.fromkeys(columns, ()))
-        shown = {STEP: steps} | {name: smooth(whole[name], smoothing) for name in columns}
-        xs = whole[x]
-        if x != STEP:
-            xs, shown = _in_order(xs, shown)
-        kept = min_max_indices(shown[columns[0]] if columns else xs, points)
+            reader = SeriesReader(connection, job_id, kind, (x, *columns))
+            if not len(reader):
+                return Series(columns=dict.fromkeys(columns, ()))
+            # What is smoothed, and what decides about the points that are shown, is read whole.
+            curve = smooth(reader.whole(columns[0]), smoothing) if columns else reader.whole(x)
+            order = _order(reader.whole(x)) if x != STEP else None
+            places = min_max_indices(curve if order is None else curve[order], points)
+            if order is not None:
+                places = order[places]
+            drawn = dict.fromkeys(columns[:1], curve[places])
+            if smoothing:
+                drawn |= {name: smooth(reader.whole(name), smoothing)[places] for name in columns[1:]}
+            shown = reader.at(places, tuple(dict.fromkeys((STEP, x, *(set(columns) - set(drawn))))))
+            last = reader.at(np.array([-1]), (STEP,))
         return Series(
-            x=tuple(xs[kept].tolist()),
-            steps=tuple(int(step) for step in shown[STEP][kept]),
-            columns={name: _values(shown[name][kept]) for name in columns},
-            total=len(steps),
-            last_step=int(steps[-1]),
+            x=tuple(shown[x].tolist()),
+            steps=tuple(int(step) for step in shown[STEP]),
+            columns={name: _values((shown | drawn)[name]) for name in columns},
+            total=len(reader),
+            last_step=int(last[STEP][0]),
         )
 
     def points(
@@ -127,14 +132,12 @@ def read_point(row: Row) -> MetricPoint:
     return MetricPoint.model_validate(dict(row) | documents)
 
 
-def _in_order(xs: Column, columns: dict[str, Column]) -> tuple[Column, dict[str, Column]]:
-    """Drop points without x, and sort by x where it does not rise with the step."""
+def _order(xs: Column) -> Places | None:
+    """Return the places of points in order of x, without those that have none; None if that is how they are."""
     known = np.flatnonzero(~np.isnan(xs))
     if len(known) and np.any(np.diff(xs[known]) < 0):
-        known = known[np.argsort(xs[known], kind="stable")]
-    if np.array_equal(known, np.arange(len(xs))):
-        return xs, columns
-    return xs[known], {name: values[known] for name, values in columns.items()}
+        return known[np.argsort(xs[known], kind="stable")]
+    return None if len(known) == len(xs) else known
 
 
 def _values(values: Column) -> tuple[float | None, ...]:

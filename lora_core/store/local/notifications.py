@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from lora_core.schema.base import Page
-from lora_core.schema.notification import Notification
+from lora_core.schema.notification import Notification, NotificationKind
 from lora_core.store.cursors import Cursor, clamp, page
 from lora_core.store.local.clock import Clock
 from lora_core.store.local.database import Database, placeholders
@@ -66,7 +66,7 @@ def notify(
     user_id: str,
     job_id: str,
     key: str,
-    kind: str,
+    kind: NotificationKind,
     title: str,
     body: str,
     now: datetime,
@@ -78,7 +78,7 @@ def notify(
             str(uuid.uuid5(uuid.NAMESPACE_OID, f"{job_id}/{key}")),
             user_id,
             job_id,
-            kind,
+            kind.value,
             title,
             body,
             stamp(now),

@@ -5,11 +5,13 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from lora_core.backoff import LONGEST_SECONDS
 from lora_core.errors import Conflict, Forbidden, NotFound, TooLarge
 from lora_core.schema.artifact import Artifact, ArtifactKind
 from lora_core.schema.dataset import Dataset
 from lora_core.schema.job import EndOfAttempt, JobStatus, RequestedAction
 from lora_core.schema.metrics import METRIC_COLUMNS, MetricKind
+from lora_core.schema.notification import NotificationKind
 from lora_core.schema.run import EventKind, RunEvent
 from lora_core.schema.runner import Claim, Directive, RunnerInfo
 from lora_core.store.batch import MAX_BATCH, Batch, alert_text
@@ -26,10 +28,11 @@ from lora_core.store.local.blocks import RECORDED_AT, hide_beyond, roll
 from lora_core.store.local.clock import Clock
 from lora_core.store.local.database import Database
 from lora_core.store.local.datasets import get_dataset
+from lora_core.store.local.deletion import sweep_deleted
 from lora_core.store.local.fencing import check_holder, get_holder
 from lora_core.store.local.files import FileTree
 from lora_core.store.local.ingest import BatchRows
-from lora_core.store.local.jobs import get_row, read_job, record, set_columns, set_status
+from lora_core.store.local.job_rows import get_row, read_job, record, set_columns, set_status
 from lora_core.store.local.leases import end_attempt, end_expired
 from lora_core.store.local.notifications import notify
 from lora_core.store.local.progress import Progress, follow
@@ -39,10 +42,12 @@ from lora_core.store.local.runners import save_runner
 
 _QUEUE = """
     SELECT id FROM training_jobs
-    WHERE status = 'queued' AND target IN (?, ?) AND (gpus = 0 OR (gpus <= ? AND gpu_memory_gb <= ?))
-        AND (not_before IS NULL OR not_before <= ?)
+    WHERE status = 'queued' AND target IN (?1, ?2) AND (gpus = 0 OR (gpus <= ?3 AND gpu_memory_gb <= ?4))
+        AND coalesce(not_before <= ?5, 1) AND coalesce(retry_at <= ?5 OR retry_at > ?6, 1)
     ORDER BY priority DESC, created_at, id LIMIT 1
 """
+_LONGEST_PAUSE = timedelta(seconds=2 * LONGEST_SECONDS)
+"""No pause is as long: a job whose next try lies beyond waits for a clock that was set back since."""
 
 
 class LocalRunnerPort:
@@ -57,13 +62,15 @@ class LocalRunnerPort:
         """Say that this runner is alive; see `RunnerPort.announce`."""
         with self._database.write() as connection:
             save_runner(connection, runner)
+        sweep_deleted(self._database)
 
     def claim(self, runner: RunnerInfo, *, lease_seconds: float) -> Claim | None:
         """Take the first queued job this machine can run; see `RunnerPort.claim`."""
         if "train" not in runner.roles:
             return None
         now = self._clock()
-        fits = (ANY_MACHINE, runner.id, len(runner.gpus), runner.gpu_memory_gb, stamp(now))
+        latest = stamp(now + _LONGEST_PAUSE)
+        fits = (ANY_MACHINE, runner.id, len(runner.gpus), runner.gpu_memory_gb, stamp(now), latest)
         with self._database.read() as connection:  # most polls find nothing, and must not take the write lock
             expired = "SELECT 1 FROM job_attempts WHERE ended_at IS NULL AND lease_until < ? LIMIT 1"
             if (
@@ -104,7 +111,7 @@ class LocalRunnerPort:
         with self._database.write() as connection:
             holder = check_holder(connection, job_id, attempt, now)
             connection.execute(
-                "UPDATE job_attempts SET lease_until = ? WHERE job_id = ? AND number = ?",
+                "UPDATE job_attempts SET lease_until = ?, lapsed_at = NULL WHERE job_id = ? AND number = ?",
                 (stamp(now + timedelta(seconds=lease_seconds)), job_id, attempt),
             )
             set_columns(connection, job_id, {"heartbeat_at": stamp(now)})
@@ -249,6 +256,7 @@ def _save_progress(connection: Any, holder: Row, progress: Progress, now: dateti
     open_attempt = holder["ended_at"] is None
     if progress.training and open_attempt and holder["status"] == JobStatus.INITIALIZING:
         set_status(connection, holder, JobStatus.RUNNING, now, actor=_actor(holder), action="started")
+        _tell_start(connection, holder, now)
     columns = dict(progress.job) | {"updated_at": stamp(now)}
     if open_attempt:
         columns["heartbeat_at"] = stamp(now)
@@ -287,13 +295,26 @@ def _best_of_points(connection: Any, job_id: str) -> dict[str, Any]:
     }
 
 
+def _tell_start(connection: Any, holder: Row, now: datetime) -> None:
+    notify(
+        connection,
+        user_id=holder["user_id"],
+        job_id=holder["id"],
+        key="started",  # once in a job's life, whatever the attempt
+        kind=NotificationKind.JOB_STARTED,
+        title=f"“{holder['name']}” has started",
+        body=f"{holder['runner_name']} trains it.",
+        now=now,
+    )
+
+
 def _tell_alert(connection: Any, holder: Row, event: RunEvent) -> None:
     notify(
         connection,
         user_id=holder["user_id"],
         job_id=holder["id"],
         key=f"{holder['number']}/alert/{event.seq}",
-        kind="alert",
+        kind=NotificationKind.ALERT,
         title=f"“{holder['name']}” needs a look",
         body=alert_text(event),
         now=event.at,

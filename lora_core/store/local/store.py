@@ -9,6 +9,7 @@ from lora_core.settings import Settings
 from lora_core.store.local.artifacts import LocalArtifactStore
 from lora_core.store.local.blobs import LocalBlobStore
 from lora_core.store.local.clock import Clock
+from lora_core.store.local.configs import LocalConfigStore
 from lora_core.store.local.database import Database
 from lora_core.store.local.datasets import LocalDatasetStore
 from lora_core.store.local.dispatch_port import LocalDispatchPort
@@ -33,6 +34,7 @@ class LocalUserStore:
     """The stores of one person."""
 
     datasets: LocalDatasetStore
+    configs: LocalConfigStore
     jobs: LocalJobStore
     metrics: LocalMetricStore
     artifacts: LocalArtifactStore
@@ -70,6 +72,7 @@ class LocalStore:
         database, files, clock = self._database, self._files, self._clock
         return LocalUserStore(
             datasets=LocalDatasetStore(database, user_id),
+            configs=LocalConfigStore(database, user_id),
             jobs=LocalJobStore(database, files, user_id, clock),
             metrics=LocalMetricStore(database, user_id),
             artifacts=LocalArtifactStore(database, files, user_id),

@@ -1,5 +1,6 @@
 """The runner's side of tasks: claim, report, close, and the data set a task is about."""
 
+import hashlib
 from collections.abc import Iterator
 from contextlib import suppress
 from datetime import timedelta
@@ -103,6 +104,20 @@ class LocalTaskPort:
         dataset = self.task_dataset(task_id)
         return self._files.open(dataset.storage_bucket, dataset.storage_path)
 
+    def task_peer(self, task_id: str) -> Dataset | None:
+        """Return the data set to compare with; see `TaskPort.task_peer`."""
+        with self._database.read() as connection:
+            task = get_task(connection, task_id)
+            peer = task.arguments.get("compare_with")
+            return get_dataset(connection, task.user_id, str(peer)) if peer else None
+
+    def open_task_peer(self, task_id: str) -> BinaryIO:
+        """Open the file of the data set to compare with; see `TaskPort.open_task_peer`."""
+        peer = self.task_peer(task_id)
+        if peer is None:
+            raise NotFound("The task compares with no data set.")
+        return self._files.open(peer.storage_bucket, peer.storage_path)
+
     def save_task_issues(self, task_id: str, issues: Path) -> None:
         """Store the list of issues beside the data set; see `TaskPort.save_task_issues`.
 
@@ -120,7 +135,7 @@ class LocalTaskPort:
 
         Raises:
             Conflict: The task has ended, or another runner has it.
-            Forbidden: The data set is not the one the task is about, nor a new version of it.
+            Forbidden: The data set is not the one the task is about, nor a new version of it, or has content already.
         """
         with self._database.read() as connection:
             task = self._check(connection, task_id)
@@ -130,7 +145,9 @@ class LocalTaskPort:
             with self._database.write() as connection:
                 self._check(connection, task_id)
                 return save_dataset(connection, task.user_id, dataset)
-        if dataset.id == task.subject_id or dataset.parent_id != task.subject_id:
+        if dataset.id == task.subject_id:
+            return self._fill(task_id, task, dataset, content)
+        if dataset.parent_id != task.subject_id:
             raise Forbidden("The content of a data set never changes: store it as a new version of this one.")
         if dataset.user_id != task.user_id or not dataset.storage_path.startswith(
             f"{task.user_id}/datasets/{dataset.id}/"
@@ -149,6 +166,20 @@ class LocalTaskPort:
             self._files.delete(dataset.storage_bucket, dataset.storage_path)
             raise
         return stored
+
+    def _fill(self, task_id: str, task: Task, dataset: Dataset, content: Path) -> Dataset:
+        """Store the content of a data set that has none yet."""
+        with self._database.read() as connection:
+            known = get_dataset(connection, task.user_id, task.subject_id)
+        with content.open("rb") as stream:
+            size, sha256 = content.stat().st_size, hashlib.file_digest(stream, "sha256").hexdigest()
+        if known.bytes and (known.bytes, known.sha256) != (size, sha256):
+            raise Forbidden("The content of a data set never changes: store it as a new version of this one.")
+        self._files.put(known.storage_bucket, known.storage_path, _chunks(content))
+        with self._database.write() as connection:
+            self._check(connection, task_id)
+            connection.execute("UPDATE datasets SET bytes = ? WHERE id = ?", (size, known.id))
+            return save_dataset(connection, task.user_id, dataset.model_copy(update={"sha256": sha256}))
 
     def _check(self, connection: Any, task_id: str) -> Task:
         task = get_task(connection, task_id)

@@ -16,7 +16,7 @@ from lora_core.schema.base import utc_now
 from lora_core.store.supabase.errors import error_of, typed_errors
 from lora_core.store.supabase.tls import tls
 
-SCHEMA_VERSION = "20261122001100"
+SCHEMA_VERSION = "20261122001200"
 """Number of the newest file in supabase/migrations, which this code was written for."""
 
 TIMEOUT = httpx.Timeout(10.0, connect=4.0)

@@ -96,6 +96,10 @@ class SupabaseBlobStore:
         self._check(bucket, key)
         return self._files.signed_url(bucket, key, seconds=seconds)
 
+    def keys(self, bucket: str) -> Iterator[str]:
+        """Yield the keys of this person's files in a bucket."""
+        return self._files.keys(bucket, self._user_id)
+
     def delete(self, bucket: str, key: str) -> None:
         """Remove a file; a missing one is no error."""
         self._check(bucket, key)

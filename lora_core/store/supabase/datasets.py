@@ -6,7 +6,7 @@ from postgrest.types import ReturnMethod
 
 from lora_core.errors import Conflict, Forbidden, NotFound
 from lora_core.schema.base import Page
-from lora_core.schema.dataset import Dataset
+from lora_core.schema.dataset import Dataset, DatasetFormat, DatasetStatus
 from lora_core.store.cursors import Cursor, clamp, page
 from lora_core.store.supabase.client import PersonClient
 from lora_core.store.supabase.rows import (
@@ -49,12 +49,23 @@ class SupabaseDatasetStore:
         query = self._client.table("datasets").select(*DATASET_COLUMNS).eq("id", check_id(dataset_id, _WHAT))
         return _only(self._client.rows(query.eq("user_id", self._user_id).limit(1)))
 
-    def list(self, *, search: str = "", limit: int = 50, cursor: str | None = None) -> Page[Dataset]:
+    def list(
+        self,
+        *,
+        search: str = "",
+        formats: Sequence[DatasetFormat] = (),
+        statuses: Sequence[DatasetStatus] = (),
+        limit: int = 50,
+        cursor: str | None = None,
+    ) -> Page[Dataset]:
         """Return data sets, newest first; see `DatasetStore.list`."""
         limit = clamp(limit)
         query = self._client.table("datasets").select(*DATASET_COLUMNS).eq("user_id", self._user_id)
         if search:
             query = query.filter("name", "imatch", search_pattern(search))
+        for column, chosen in (("format", formats), ("status", statuses)):
+            if chosen:
+                query = query.in_(column, [choice.value for choice in chosen])
         if cursor is not None:
             place = read_place(_CURSOR.read(cursor))
             query = query.lte("created_at", place[0]).or_(behind(("created_at", "id"), place))

@@ -138,13 +138,13 @@ class StorageFiles:
 
     def remove_folder(self, bucket: str, folder: str) -> None:
         """Remove all files under a folder, nested ones too; a missing folder is no error."""
-        self.remove(bucket, [*self._keys(bucket, folder)])
+        self.remove(bucket, [*self.keys(bucket, folder)])
 
     def close(self) -> None:
         """Close the connections."""
         self._client.close()
 
-    def _keys(self, bucket: str, folder: str) -> Iterator[str]:
+    def keys(self, bucket: str, folder: str) -> Iterator[str]:
         """Yield the keys of all files under a folder; Storage lists one level, a page at a time."""
         check_key(bucket, folder)
         folders = [folder]

@@ -1,13 +1,26 @@
 """Jobs of one person over a project: what they are is read from tables, what is done with them are the database's functions."""
 
 from collections.abc import Callable, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from lora_core.errors import Forbidden, NotAllowed, NotFound, StudioError
-from lora_core.schema.base import Page, new_id
-from lora_core.schema.job import Attempt, Job, JobEvent, JobFilter, JobStatus, QueuePlace, RequestedAction
+from lora_core.lifecycle import OWNED
+from lora_core.schema.base import Page, new_id, utc_now
+from lora_core.schema.job import (
+    Attempt,
+    Job,
+    JobEvent,
+    JobFilter,
+    JobStatus,
+    QueuePlace,
+    RequestedAction,
+    WorkInHand,
+)
+from lora_core.schema.runner import ONLINE_SECONDS
 from lora_core.store.base import MAX_PAGE
 from lora_core.store.cursors import Cursor, clamp, page
+from lora_core.store.forecast import Queue, place_in
+from lora_core.store.ids import id_range
 from lora_core.store.keys import ARTIFACT_BUCKET
 from lora_core.store.supabase.client import PersonClient
 from lora_core.store.supabase.files import StorageFiles
@@ -59,7 +72,8 @@ class SupabaseJobStore:
 
     def get(self, job_id: str) -> Job:
         """Return one job; see `JobStore.get`."""
-        return read_job(self._row(job_id))
+        row = self._row(job_id)
+        return read_job(self._row(job_id) if self._ends_lost(row) else row)
 
     def list(self, job_filter: JobFilter, *, limit: int = 50, cursor: str | None = None) -> Page[Job]:
         """Return jobs, newest first; see `JobStore.list`."""
@@ -76,11 +90,17 @@ class SupabaseJobStore:
             if not is_id(job_filter.dataset_id):
                 return Page(items=[])
             query = query.eq("dataset_id", job_filter.dataset_id)
+        if job_filter.id_begins:
+            if (bounds := id_range(job_filter.id_begins)) is None:
+                return Page(items=[])
+            query = query.gte("id", bounds[0]).lte("id", bounds[1])
         if cursor is not None:
             place = read_place(_LIST.read(cursor))
             query = query.lte("created_at", place[0]).or_(behind(("created_at", "id"), place))
         query = query.order("created_at", desc=True).order("id", desc=True).limit(limit + 1)
         rows = self._client.rows(query)
+        if self._ends_lost(*rows):
+            rows = self._client.rows(query)
         return page(rows, limit, read_job, lambda row: _LIST.write(row["created_at"], row["id"]))
 
     def counts(self) -> dict[JobStatus, int]:
@@ -131,8 +151,13 @@ class SupabaseJobStore:
 
     def queue_place(self, job_id: str) -> QueuePlace | None:
         """Return where a queued job stands; see `JobStore.queue_place`."""
-        place = self._client.rpc("queue_place", {"p_job": check_id(job_id, _WHAT)})
-        return QueuePlace.model_validate(place) if place is not None else None
+        queue = self._client.rpc("queue_place", {"p_job": check_id(job_id, _WHAT)})
+        return place_in(Queue.model_validate(queue)) if queue is not None else None
+
+    def at_work(self) -> Sequence[WorkInHand]:
+        """Return the jobs that runners hold now; see `JobStore.at_work`."""
+        rows: list[Row] = self._client.rpc("jobs_at_work", {})
+        return [WorkInHand.model_validate({**row, "job": read_job(row["job"])}) for row in rows]
 
     def delete(self, job_id: str) -> None:
         """Remove an ended job, then its files; see `JobStore.delete`."""
@@ -181,6 +206,17 @@ class SupabaseJobStore:
         if not rows:
             raise not_found(_WHAT)
         return rows[0]
+
+    def _ends_lost(self, *rows: Row) -> bool:
+        """End what runners have left behind, if a job of these was not heard of for long. Says whether there was anything."""
+        oldest = utc_now() - timedelta(seconds=ONLINE_SECONDS)
+        silent = any(
+            row["status"] in OWNED
+            and row["heartbeat_at"]
+            and datetime.fromisoformat(row["heartbeat_at"]) < oldest
+            for row in rows
+        )
+        return silent and bool(self._client.rpc("end_lost_attempts", {}))
 
     def _unless(self, job_id: str, status: JobStatus) -> Callable[[StudioError], Row]:
         """Return what a refusal of a repeated call means: the first one has moved the job, or the refusal stands."""

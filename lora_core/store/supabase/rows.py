@@ -220,6 +220,7 @@ def submitted_job_row(job: Job) -> dict[str, Any]:
         "created_at": stamp(job.created_at),
         "not_before": stamp(job.not_before) if job.not_before is not None else None,
         "parent_artifact_id": job.parent_artifact_id,
+        "estimated_seconds": job.estimated_seconds,
     }
 
 

@@ -187,7 +187,7 @@ class SupabaseRunnerPort:
         self._files.close()
 
     def _hold_readable(self, answer: dict[str, Any], token: Secret) -> Claim | None:
-        """Return the claim that was answered; None for a job that this studio cannot read, which is ended."""
+        """Return the claim that was answered; None for a job that this studio cannot read, which is given back."""
         try:
             return self._hold(answer, token)
         except ValueError as error:
@@ -209,15 +209,28 @@ class SupabaseRunnerPort:
         return claim
 
     def _refuse_unreadable(self, answer: dict[str, Any], token: Secret, error: ValueError) -> None:
-        """End a job that this studio cannot read: it must not go from machine to machine and hold up everybody's queue."""
+        """Give back a job that this studio cannot read: a newer one may have made it, and a newer runner takes it after a pause.
+
+        Meanwhile the others go on. A job that no runner can read fails after the last try: it must not go from machine to machine
+        for ever.
+        """
         job_id, attempt = answer["job"]["id"], answer["attempt"]
-        log.warning("job %s cannot be read by this runner and is ended as failed", job_id)
+        log.warning(
+            "job %s cannot be read by this runner and is given back: is the runner older than the app?",
+            job_id,
+        )
         faults = error.errors() if isinstance(error, ValidationError) else []
         where = ", ".join(".".join(map(str, fault["loc"])) for fault in faults[:5])
-        reason = f"The runner cannot read this job{f' ({where})' if where else ''}: another version of the studio made it."
+        what = f"The runner cannot read this job{f' ({where})' if where else ''}"
+        reason = "The runner cannot read this job."
+        said = f"{what}: another version of the studio made it. Bring that runner up to date."
         self._holders[job_id, attempt] = Holder(token, answer["job"]["user_id"])
         with suppress(Conflict):
-            self.end(job_id, attempt, EndOfAttempt(outcome=Outcome.FAILED, reason=reason, error=reason))
+            self.end(
+                job_id,
+                attempt,
+                EndOfAttempt(outcome=Outcome.FAILED, reason=reason, error=said, transient=True),
+            )
 
     def _holder(self, job_id: str, attempt: int) -> Holder:
         holder = self._holders.get((job_id, attempt))

@@ -8,6 +8,7 @@ from lora_core.errors import Forbidden
 from lora_core.store.supabase.artifacts import SupabaseArtifactStore
 from lora_core.store.supabase.blobs import SupabaseBlobStore
 from lora_core.store.supabase.client import PersonClient, bearer
+from lora_core.store.supabase.configs import SupabaseConfigStore
 from lora_core.store.supabase.datasets import SupabaseDatasetStore
 from lora_core.store.supabase.files import StorageFiles
 from lora_core.store.supabase.handout import SupabaseJobHandout
@@ -27,6 +28,7 @@ class SupabaseUserStore:
     """The stores of one person of a team. Close it when the session ends."""
 
     datasets: SupabaseDatasetStore
+    configs: SupabaseConfigStore
     jobs: SupabaseJobStore
     metrics: SupabaseMetricStore
     artifacts: SupabaseArtifactStore
@@ -68,6 +70,7 @@ def open_user_store(
 
     return SupabaseUserStore(
         datasets=SupabaseDatasetStore(client, user_id),
+        configs=SupabaseConfigStore(client, user_id),
         jobs=jobs,
         metrics=SupabaseMetricStore(client, jobs),
         artifacts=SupabaseArtifactStore(client, files, jobs, user_id),

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from lora_core.errors import Conflict, Forbidden, SignedOut
+from lora_core.errors import Conflict, Forbidden, NotFound, SignedOut
 from lora_core.schema.dataset import Dataset
 from lora_core.schema.runner import RunnerInfo, Task
 from lora_core.secrets import Secret, TokenKind, token_sha256
@@ -93,6 +93,19 @@ class SupabaseTaskPort:
         with as_machine():
             return self._files_of(task_id).open(dataset.storage_bucket, dataset.storage_path)
 
+    def task_peer(self, task_id: str) -> Dataset | None:
+        """Return the data set to compare with; see `TaskPort.task_peer`."""
+        answer = self._call("task_peer", task_id)
+        return read_dataset(answer) if answer is not None else None
+
+    def open_task_peer(self, task_id: str) -> BinaryIO:
+        """Open the file of the data set to compare with; see `TaskPort.open_task_peer`."""
+        peer = self.task_peer(task_id)
+        if peer is None:
+            raise NotFound("The task compares with no data set.")
+        with as_machine():
+            return self._files_of(task_id).open(peer.storage_bucket, peer.storage_path)
+
     def save_task_issues(self, task_id: str, issues: Path) -> None:
         """Store the list of issues beside the data set; see `TaskPort.save_task_issues`.
 
@@ -116,17 +129,24 @@ class SupabaseTaskPort:
             if dataset.id != task.subject_id:
                 raise Forbidden("A task writes back the data set it is about.")
             return read_dataset(self._call("task_save_dataset", task_id, p_dataset=dataset_row(dataset)))
-        if dataset.id == task.subject_id or dataset.parent_id != task.subject_id:
+        size, sha256 = _measure(content)
+        filled = dataset.id == task.subject_id and self._may_fill(task_id, size, sha256)
+        if not filled and dataset.parent_id != task.subject_id:
             raise Forbidden("The content of a data set never changes: store it as a new version of this one.")
         if dataset.user_id != task.user_id or not dataset.storage_path.startswith(
             f"{task.user_id}/datasets/{dataset.id}/"
         ):
             raise Forbidden("A new version lies in its own folder, under the person it belongs to.")
-        size, sha256 = _measure(content)
         stored = dataset.model_copy(update={"bytes": size, "sha256": sha256})
         with as_machine(), suppress(Forbidden):  # it may have its row already, and only that answer been lost
             self._files_of(task_id).put(stored.storage_bucket, stored.storage_path, content, upsert=True)
-        return read_dataset(self._call("task_add_dataset", task_id, p_dataset=dataset_row(stored)))
+        function = "task_save_dataset" if filled else "task_add_dataset"
+        return read_dataset(self._call(function, task_id, p_dataset=dataset_row(stored)))
+
+    def _may_fill(self, task_id: str, size: int, sha256: str) -> bool:
+        """Whether the task's data set has no content yet, or this one already (only the answer was lost)."""
+        known = self.task_dataset(task_id)
+        return not known.bytes or (known.bytes, known.sha256) == (size, sha256)
 
     def _claim(self, task_id: str) -> _Claimed:
         claimed = self._claimed.get(task_id)

@@ -7,12 +7,14 @@ A backend's test file derives from each class and overrides the fixtures `store_
 from tests.contracts.store_contract.artifacts import ArtifactStoreContract
 from tests.contracts.store_contract.blobs import BlobStoreContract
 from tests.contracts.store_contract.claims import ClaimContract
+from tests.contracts.store_contract.configs import ConfigStoreContract
 from tests.contracts.store_contract.datasets import DatasetStoreContract
 from tests.contracts.store_contract.ends import EndContract
 from tests.contracts.store_contract.jobs import JobStoreContract
 from tests.contracts.store_contract.metrics import MetricStoreContract
 from tests.contracts.store_contract.notifications import NotificationStoreContract
 from tests.contracts.store_contract.queue import QueueContract
+from tests.contracts.store_contract.recovery import RecoveryContract
 from tests.contracts.store_contract.routes import RouteContract
 from tests.contracts.store_contract.shipping import ShippingContract
 from tests.contracts.store_contract.stage import StoreContract
@@ -28,6 +30,7 @@ __all__ = [
     "ArtifactStoreContract",
     "BlobStoreContract",
     "ClaimContract",
+    "ConfigStoreContract",
     "DatasetStoreContract",
     "EndContract",
     "JobHandoutContract",
@@ -36,6 +39,7 @@ __all__ = [
     "NotificationStoreContract",
     "OperatorStoreContract",
     "QueueContract",
+    "RecoveryContract",
     "RouteContract",
     "RunnerRegistryContract",
     "ShippingContract",

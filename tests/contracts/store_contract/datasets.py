@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -55,6 +56,20 @@ class DatasetStoreContract(StoreContract):
         listed = walk(lambda cursor: studio.anne.datasets.list(limit=2, cursor=cursor))
         assert [dataset.created_at.hour - 12 for dataset in listed] == [3, 2, 2, 2, 1]
         assert {dataset.id for dataset in listed} == {dataset.id for dataset in added}
+
+    def test_data_sets_are_filtered_by_format_and_status(self, studio: Studio) -> None:
+        chat = studio.add_dataset(format=DatasetFormat.MESSAGES, status=DatasetStatus.READY)
+        bad = studio.add_dataset(format=DatasetFormat.MESSAGES, status=DatasetStatus.HAS_ERRORS)
+        pairs = studio.add_dataset(format=DatasetFormat.PREFERENCE, status=DatasetStatus.READY)
+
+        def found(**chosen: Any) -> set[str]:
+            return {dataset.id for dataset in studio.anne.datasets.list(**chosen).items}
+
+        assert found(formats=[DatasetFormat.MESSAGES]) == {chat.id, bad.id}
+        assert found(statuses=[DatasetStatus.READY]) == {chat.id, pairs.id}
+        assert found(formats=[DatasetFormat.PREFERENCE, DatasetFormat.TEXT]) == {pairs.id}
+        assert found(formats=[DatasetFormat.MESSAGES], statuses=[DatasetStatus.READY]) == {chat.id}
+        assert found() == {chat.id, bad.id, pairs.id}
 
     @pytest.mark.parametrize("search", ["äpfel", "50%_"])
     def test_search_takes_the_text_as_it_is_whatever_its_case(self, studio: Studio, search: str) -> None:

@@ -92,6 +92,11 @@ class JobStoreContract(StoreContract):
             JobFilter(search="ALPHA", statuses=(JobStatus.PAUSED, JobStatus.FAILED))
         )
         assert [job.id for job in found.items] == [second.id]
+        for beginning in (first.id, first.id[:12], first.id[:9].upper()):
+            (begun,) = studio.anne.jobs.list(JobFilter(id_begins=beginning)).items
+            assert begun.id == first.id
+        for nobodys in ("none", f"{first.id}0", first.id.replace("-", "")):
+            assert not studio.anne.jobs.list(JobFilter(id_begins=nobodys)).items
         found = studio.anne.jobs.list(JobFilter(dataset_id=first.dataset_id))
         assert [job.id for job in found.items] == [first.id]
 

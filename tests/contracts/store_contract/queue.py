@@ -280,7 +280,9 @@ class QueueContract(StoreContract):
         assert (place.reason, place.until) == (WaitReason.NOT_BEFORE, FAR)
 
     def test_a_place_counts_what_goes_before_on_runners_that_can_take_it(self, studio: Studio) -> None:
-        studio.port.announce(runner_of("box", state="busy"))
+        studio.port.announce(runner_of("box"))
+        studio.submit()
+        studio.claim(runner_of("box"))
         first = studio.submit()
         studio.submit(requirements=needs_gpu(8, 80.0), created_at=START)  # no runner can take it
         studio.submit(not_before=FAR, created_at=START)

@@ -152,3 +152,41 @@ class TaskStoreContract(StoreContract):
             task_port.save_task_dataset(task.id, dataset, tmp_path / "new")
         with pytest.raises(Forbidden):
             task_port.save_task_dataset(task.id, dataset_of(BEN, parent_id=dataset.id), tmp_path / "new")
+
+    def test_a_task_may_read_the_data_set_it_compares_with(self, studio: Studio, task_port: TaskPort) -> None:
+        dataset, peer = studio.add_dataset(), studio.add_dataset()
+        task = studio.anne.tasks.add(task_of(ANNE, dataset.id, arguments={"compare_with": peer.id}))
+        task_port.claim_task(runner_of(), lease_seconds=30)
+        assert task_port.task_peer(task.id) == peer
+        with task_port.open_task_peer(task.id) as stream:
+            assert stream.read() == ROWS
+
+    def test_a_task_compares_with_nobody_elses_data_set(self, studio: Studio, task_port: TaskPort) -> None:
+        dataset = studio.add_dataset()
+        theirs = dataset_of(BEN)
+        studio.ben.datasets.add(theirs)
+        for compared in ({"compare_with": theirs.id}, {}):
+            task = studio.anne.tasks.add(task_of(ANNE, dataset.id, arguments=compared))
+            task_port.claim_task(runner_of(), lease_seconds=30)
+            with pytest.raises(NotFound):
+                task_port.open_task_peer(task.id)
+            task_port.end_task(task.id)
+
+    def test_a_data_set_without_content_gets_it_once(
+        self, studio: Studio, task_port: TaskPort, tmp_path: Path
+    ) -> None:
+        dataset = dataset_of(ANNE, bytes=0, sha256="")
+        studio.anne.datasets.add(dataset)
+        task = studio.anne.tasks.add(task_of(ANNE, dataset.id, TaskKind.IMPORT_DATASET))
+        task_port.claim_task(runner_of(), lease_seconds=30)
+        (tmp_path / "rows").write_bytes(b"{}\n")
+        found = dataset.model_copy(update={"rows": 1, "status": DatasetStatus.READY})
+        for _ in range(2):  # the first answer may have been lost
+            stored = task_port.save_task_dataset(task.id, found, tmp_path / "rows")
+            assert (stored.bytes, stored.rows, len(stored.sha256)) == (3, 1, 64)
+        assert studio.anne.datasets.get(dataset.id) == stored
+        with studio.anne.blobs.open(stored.storage_bucket, stored.storage_path) as stream:
+            assert stream.read() == b"{}\n"
+        (tmp_path / "rows").write_bytes(b"[]\n")
+        with pytest.raises(Forbidden):
+            task_port.save_task_dataset(task.id, found, tmp_path / "rows")

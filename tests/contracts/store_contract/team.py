@@ -8,11 +8,11 @@ import pytest
 
 from lora_core.errors import Conflict, Forbidden, NotAllowed, NotFound, SignedOut
 from lora_core.schema.base import new_id
-from lora_core.schema.job import JobFilter, JobStatus, Outcome
+from lora_core.schema.job import EndOfAttempt, JobFilter, JobStatus, Outcome, WaitReason
 from lora_core.schema.people import Quota
 from lora_core.schema.runner import RunnerScope
 from lora_core.secrets import TokenKind, new_token, token_sha256
-from tests.contracts.samples import ANNE, BEN, CLEO, Studio, dataset_of, job_of, runner_of, submitted
+from tests.contracts.samples import ANNE, BEN, CLEO, START, Studio, dataset_of, job_of, runner_of, submitted
 from tests.contracts.store_contract.stage import StoreContract
 from tests.contracts.team import Team
 
@@ -179,7 +179,9 @@ class OperatorStoreContract(TeamContract):
 
     def test_a_quota_is_kept_until_it_is_taken_away(self, team: Team) -> None:
         operator = team.store_for(CLEO).operator
-        quota = Quota(user_id=BEN, max_live_jobs=2, gpu_hours_per_month=1.5, storage_bytes=10**9)
+        quota = Quota(
+            user_id=BEN, max_live_jobs=2, running_jobs=1, gpu_hours_per_month=1.5, storage_bytes=10**9
+        )
         operator.set_quota(quota)
         assert [person.quota for person in operator.totals() if person.user_id == BEN] == [quota]
         operator.set_quota(Quota(user_id=BEN))
@@ -203,6 +205,36 @@ class OperatorStoreContract(TeamContract):
         with pytest.raises(NotAllowed):
             anne.jobs.move(first.id, JobStatus.QUEUED)
         assert len(anne.jobs.list(JobFilter(statuses=(JobStatus.QUEUED,))).items) == 1
+
+    def test_what_a_person_has_beyond_the_jobs_at_work_waits(self, team: Team) -> None:
+        operator = team.store_for(CLEO).operator
+        operator.set_quota(Quota(user_id=ANNE, running_jobs=1))
+        port, _ = team.ports(team.register(CLEO, RunnerScope.TEAM)[1])
+        port.announce(runner_of(slots=4))
+        studio = Studio(team.store_for(ANNE), team.store_for(BEN), port)
+        held = studio.claimed(estimated_seconds=1200.0)
+        waiting = studio.submit()
+        place = studio.anne.jobs.queue_place(waiting.id)
+        assert place is not None
+        assert (place.reason, place.position) == (WaitReason.LIMIT, 0)
+        wait = (place.expected_start or START) - studio.anne.jobs.get(waiting.id).updated_at
+        assert 1200 <= wait.total_seconds() < 1260
+        theirs = submitted(studio.ben, BEN)
+        behind = studio.ben.jobs.queue_place(theirs.id)
+        assert behind is not None
+        assert (behind.reason, behind.position) == (WaitReason.NEXT, 0)
+        assert studio.claim().job.id == theirs.id
+        assert port.claim(runner_of(), lease_seconds=30) is None
+        studio.port.end(held.job.id, 1, EndOfAttempt(outcome=Outcome.COMPLETED))
+        assert studio.claim().job.id == waiting.id
+
+    def test_a_job_beyond_those_at_work_is_not_handed_out(self, team: Team) -> None:
+        anne = team.store_for(ANNE)
+        jobs = [submitted(anne, ANNE) for _ in range(2)]
+        team.store_for(CLEO).operator.set_quota(Quota(user_id=ANNE, running_jobs=1))
+        anne.handout.hand_out(jobs[0].id, new_sha256(TokenKind.JOB), wait_seconds=60)
+        with pytest.raises(NotAllowed, match="at work"):
+            anne.handout.hand_out(jobs[1].id, new_sha256(TokenKind.JOB), wait_seconds=60)
 
     def test_a_data_set_beyond_the_storage_is_refused(self, team: Team) -> None:
         team.store_for(CLEO).operator.set_quota(Quota(user_id=ANNE, storage_bytes=100))

@@ -288,9 +288,13 @@ def rows_of(raw: sqlite3.Connection, claim: Claim) -> dict[str, Any]:
 def assert_blocks_equal_rows(raw: sqlite3.Connection, claim: Claim) -> None:
     """Compare what charts read with the rows, which are the truth."""
     rows = rows_of(raw, claim)
-    series = blocks.read_series(raw, claim.job.id, MetricKind.TRAIN, ("loss", "epoch", "recorded_at"))
+    reader = blocks.SeriesReader(raw, claim.job.id, MetricKind.TRAIN, ("loss", "epoch", "recorded_at"))
+    assert len(reader) == len(rows["step"])
+    places = np.random.default_rng(0).integers(-1, len(reader), 50 if len(reader) else 0)
+    some = reader.at(places, tuple(rows))
     for name, values in rows.items():
-        np.testing.assert_array_equal(series[name], values)
+        np.testing.assert_array_equal(reader.whole(name), values)
+        np.testing.assert_array_equal(some[name], values[places])
 
 
 def test_blocks_equal_rows_after_any_order_of_writes(studio: Studio, raw: sqlite3.Connection) -> None:

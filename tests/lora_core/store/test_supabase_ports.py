@@ -263,7 +263,7 @@ def test_whatever_a_trainer_prints_is_stored(stage: Stage) -> None:
     point = stage.anne.metrics.latest(claim.job.id, MetricKind.TRAIN)
     assert point is not None
     assert (point.loss, point.nonfinite["loss"]) == (None, "nan")
-    assert stage.anne.notifications.unread() == 1
+    assert sorted(told.kind for told in stage.anne.notifications.list().items) == ["alert", "job_started"]
 
 
 def test_a_batch_above_the_limit_makes_no_call(stage: Stage) -> None:
@@ -402,12 +402,14 @@ def test_a_pod_may_take_its_job_again_and_another_machine_may_not(stage: Stage) 
         stage.pod(token).claim(runner_of("pod-2"), lease_seconds=30)
 
 
-def test_a_job_that_a_pod_cannot_read_ends_at_once_and_says_so(stage: Stage) -> None:
+def test_a_job_that_a_pod_cannot_read_goes_back_to_the_queue_and_says_so(stage: Stage) -> None:
     job_id, token = stage.handed_out()
     stage.project.sql("update public.training_jobs set config = '{\"unheard\": 1}' where id = %s", job_id)
     assert stage.pod(token).claim(runner_of("pod-1"), lease_seconds=30) is None
-    (row,) = stage.project.sql("select status, error from public.training_jobs where id = %s", job_id)
-    assert row["status"] == "failed"
+    (row,) = stage.project.sql(
+        "select status, error, retry_at from public.training_jobs where id = %s", job_id
+    )
+    assert (row["status"], bool(row["retry_at"])) == ("queued", True)
     assert row["error"].startswith("The runner cannot read this job")
 
 

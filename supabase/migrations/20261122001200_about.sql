@@ -1,10 +1,10 @@
 -- What anybody with the publishable key may ask about the studio itself: whether its migrations are there, and whether a token
--- is good. Every later migration replaces the version below with its own number; a test compares it with the newest file.
+-- is good. This file is the newest. A later one replaces studio_about with its own number; a test compares the two.
 
 create function public.studio_about() returns jsonb
     language sql stable security definer set search_path = '' as $$
     select jsonb_build_object(
-        'version', '20261122000900',
+        'version', '20261122001200',
         'now', now(),
         -- null: the bucket has no limit of its own, the project's holds.
         'max_object_bytes', (
@@ -23,3 +23,5 @@ $$;
 
 select private.grant_function('studio_about', 'anon', 'authenticated', 'service_role');
 select private.grant_function('runner_about', 'anon');
+
+revoke all on all functions in schema private from public, anon, authenticated;

@@ -1,9 +1,6 @@
 -- Notification routes: people add and remove them, a dispatcher (a runner with its token) gets messages with the encrypted
 -- address, each at most once. Semantics are those of lora_core/store/local/notification_routes.py and dispatch_port.py.
 
-alter table public.notification_routes add column shown text not null default '' check (length(shown) <= 200);
-grant select (shown) on public.notification_routes to authenticated;
-
 -- A row is made when a dispatcher takes a message (or a person asks for a test). `sending` is written before anything is
 -- sent; what stays in it until the lease ends is `unknown` for ever.
 create table private.notification_deliveries (
@@ -258,18 +255,3 @@ select private.grant_function('notification_routes_now', 'authenticated');
 select private.grant_function('test_notification_route', 'authenticated');
 select private.grant_function('delivery_claim', 'anon');
 select private.grant_function('delivery_end', 'anon');
-
-create or replace function public.studio_about() returns jsonb
-    language sql stable security definer set search_path = '' as $$
-    select jsonb_build_object(
-        'version', '20261122001100',
-        'now', now(),
-        -- null: the bucket has no limit of its own, the project's holds.
-        'max_object_bytes', (
-            select coalesce(jsonb_object_agg(b.id, b.file_size_limit), '{}'::jsonb)
-            from storage.buckets b
-            where b.id in ('lora-datasets', 'training-files', 'model-artifacts')
-        )
-    )
-$$;
-revoke all on all functions in schema private from public, anon, authenticated;

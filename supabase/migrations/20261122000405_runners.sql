@@ -1,195 +1,10 @@
 -- What runners do with jobs: announce themselves, claim, take, renew, end. The token is the credential, so all of it is for
--- anon; a runner token stands for a registration, a job token for one attempt. Semantics are those of lora_core/store/local.
+-- anon. Semantics are those of lora_core/store/local/runner_port.py.
 --
 -- Every function finds its token by one unique index before it does anything else, and locks the job's row before it
 -- decides: whatever else happens to the job waits, or came first.
 
--- Part 1: tokens and fencing -----------------------------------------------------------------------------------------
-
--- Null for what cannot be a token: nothing is hashed then.
-create function private.token_sha256(p_token text) returns bytea
-    language sql stable set search_path = '' as $$
-    select case when length(p_token) between 1 and 200 then sha256(convert_to(p_token, 'UTF8')) end;
-$$;
-
--- The registration that a runner token stands for.
-create function private.registration_of(p_token text) returns public.runner_registrations
-    language plpgsql stable security definer set search_path = '' as $$
-declare
-    v_registration public.runner_registrations;
-begin
-    select r.* into v_registration
-    from private.runner_tokens t join public.runner_registrations r on r.id = t.registration_id
-    where t.token_sha256 = private.token_sha256(p_token) and r.revoked_at is null;
-    if not found then
-        raise sqlstate 'PT401' using message = 'This runner token is not valid (any more).',
-            hint = 'Register the runner again on the Settings page.';
-    end if;
-    return v_registration;
-end $$;
-
--- What a job token stands for, whether its attempt may still write or not.
-create function private.job_token(p_token text) returns private.job_tokens
-    language plpgsql stable security definer set search_path = '' as $$
-declare
-    v_token private.job_tokens;
-begin
-    select t.* into v_token from private.job_tokens t
-    where t.token_sha256 = private.token_sha256(p_token) and t.expires_at > now();
-    if not found then
-        raise sqlstate 'PT401' using message = 'This job token is not valid (any more).';
-    end if;
-    return v_token;
-end $$;
-
-create type private.holder as (
-    token private.job_tokens,
-    job public.training_jobs,
-    attempt public.job_attempts
-);
-
--- Job and attempt that a token stands for, the job's row locked; whether the attempt may write is the next question.
-create function private.hold_attempt(p_token text, p_job uuid, p_attempt integer) returns private.holder
-    language plpgsql security definer set search_path = '' as $$
-declare
-    v_token private.job_tokens := private.job_token(p_token);
-    v_job public.training_jobs;
-    v_attempt public.job_attempts;
-begin
-    if (v_token.job_id, v_token.attempt) = (p_job, p_attempt) then
-        select j.* into v_job from public.training_jobs j where j.id = p_job for update;
-        select a.* into v_attempt from public.job_attempts a where a.job_id = p_job and a.number = p_attempt;
-    end if;
-    if v_job.id is null or v_attempt.job_id is null then
-        raise sqlstate 'PT409' using message = 'There is no such attempt of this job (any more).';
-    end if;
-    return (v_token, v_job, v_attempt)::private.holder;
-end $$;
-
--- How long an ended attempt may still deliver its tail, unless a newer attempt began.
-create function private.drain() returns interval
-    language sql immutable set search_path = '' as $$
-    select interval '10 minutes';
-$$;
-
--- Refuses an attempt that may not write: it is not the job's newest, or has ended (with `p_tail`: not just now).
-create function private.check_holder(p_holder private.holder, p_tail boolean) returns void
-    language plpgsql stable set search_path = '' as $$
-declare
-    v_job public.training_jobs := p_holder.job;
-    v_attempt public.job_attempts := p_holder.attempt;
-begin
-    if v_job.attempt <> v_attempt.number then
-        raise sqlstate 'PT409' using message = format(
-            'Attempt %s owns the job now; attempt %s has to stop.', v_job.attempt, v_attempt.number
-        );
-    elsif v_attempt.ended_at is not null and not (p_tail and v_attempt.ended_at >= now() - private.drain()) then
-        raise sqlstate 'PT409' using message = format(
-            'Attempt %s of the job has ended (%s).', v_attempt.number, v_attempt.outcome
-        );
-    end if;
-end $$;
-
--- Leases of runners: a minute or so is usual, and a lost machine must not keep a job for a day.
-create function private.runner_lease(p_seconds double precision) returns double precision
-    language sql immutable set search_path = '' as $$
-    select least(greatest(coalesce(nullif(p_seconds, 'NaN'), 1), 1), 3600);
-$$;
-
--- How long a token lasts from the claim on, and from every renewed lease.
-create function private.token_life() returns interval
-    language sql immutable set search_path = '' as $$
-    select interval '72 hours';
-$$;
-
--- Part 2: how an attempt ends ----------------------------------------------------------------------------------------
-
--- Lost attempts in a row without a new checkpoint, after which a job has failed: it may be what kills the runner.
-create function private.max_lost_attempts() returns integer
-    language sql immutable set search_path = '' as $$
-    select 3;
-$$;
-
--- What becomes of a job whose attempt ended so.
-create function private.status_after(p_job public.training_jobs, p_outcome text) returns text
-    language sql stable set search_path = '' as $$
-    select case
-        when p_outcome in ('completed', 'paused', 'cancelled', 'failed') then p_outcome
-        when p_job.requested_action = 'cancel' then 'cancelled'
-        when p_job.requested_action = 'pause' then 'paused'
-        when p_outcome = 'lost' and p_job.lost_attempts + 1 >= private.max_lost_attempts() then 'failed'
-        else 'queued'
-    end;
-$$;
-
--- Closes an attempt and moves its job. The attempt is the newest and open, and the caller holds the job's row.
-create function private.end_attempt(
-    p_job public.training_jobs, p_attempt integer, p_actor text,
-    p_outcome text, p_reason text, p_error text, p_result jsonb
-) returns void
-    language plpgsql security definer set search_path = '' as $$
-declare
-    v_job public.training_jobs := p_job;
-    v_to text := private.status_after(p_job, p_outcome);
-    v_reason text := p_reason;
-    v_error text;
-begin
-    if v_to = 'failed' and p_outcome = 'lost' then
-        v_reason := format(
-            'The runner was lost %s times in a row without a new checkpoint.', private.max_lost_attempts()
-        );
-    end if;
-    v_error := coalesce(nullif(p_error, ''), case v_to when 'failed' then v_reason else '' end);
-    update public.job_attempts a set
-        ended_at = now(), outcome = p_outcome, reason = coalesce(nullif(p_reason, ''), p_error), result = p_result,
-        lease_until = null
-    where a.job_id = p_job.id and a.number = p_attempt;
-    if v_to = 'completed' and v_job.status = 'initializing' then
-        v_job := private.set_status(v_job, 'running', p_actor, 'started', '', '');
-    end if;
-    update public.training_jobs j set
-        lost_attempts = case p_outcome when 'lost' then p_job.lost_attempts + 1 else 0 end,
-        progress = case v_to when 'completed' then 1 else j.progress end
-    where j.id = p_job.id;
-    perform private.set_status(
-        v_job, v_to, p_actor, case p_outcome when 'lost' then 'lease lost' else p_outcome end, v_reason, v_error
-    );
-    if v_to in ('completed', 'failed', 'paused') then
-        perform private.notify(
-            p_job.user_id, p_job.id, format('%s/%s', p_attempt, v_to), 'job_' || v_to,
-            format('“%s” %s', p_job.name, case v_to when 'failed' then 'has failed' else 'is ' || v_to end),
-            coalesce(nullif(v_error, ''), v_reason), now()
-        );
-    end if;
-end $$;
-
--- Ends attempts whose lease ran out as lost, and gives their jobs back: a bounded number, the longest lost first. What
--- somebody else works on just now is left to them.
-create function private.end_expired() returns void
-    language plpgsql security definer set search_path = '' as $$
-declare
-    v_found record;
-    v_job public.training_jobs;
-begin
-    for v_found in
-        select a.job_id, a.number from public.job_attempts a
-        where a.ended_at is null and a.lease_until < now() order by a.lease_until limit 20
-    loop
-        select j.* into v_job from public.training_jobs j where j.id = v_found.job_id for update skip locked;
-        continue when not found;
-        perform from public.job_attempts a
-        where a.job_id = v_found.job_id and a.number = v_found.number and a.ended_at is null and a.lease_until < now();
-        continue when not found;
-        if v_job.attempt = v_found.number and v_job.status in ('initializing', 'running') then
-            perform private.end_attempt(v_job, v_found.number, 'system', 'lost', 'The runner was lost.', '', '{}');
-        else  -- no attempt of ours; it must not hold up the queue for ever
-            update public.job_attempts a set lease_until = null
-            where a.job_id = v_found.job_id and a.number = v_found.number;
-        end if;
-    end loop;
-end $$;
-
--- Part 3: runners and claims -----------------------------------------------------------------------------------------
+-- Part 1: runners and claims -------------------------------------------------------------------------------------------
 
 -- A runner as it describes itself, as a row of its registration (which is empty for a pod).
 create function private.read_runner(p_runner jsonb, p_registration public.runner_registrations) returns public.runners
@@ -203,10 +18,10 @@ begin
     end if;
     begin
         select asked.* into v_runner.id, v_runner.name, v_runner.version, v_runner.roles, v_runner.cpus,
-            v_runner.memory_gb, v_runner.gpus, v_runner.gpu_memory_gb, v_runner.state, v_runner.started_at
+            v_runner.memory_gb, v_runner.gpus, v_runner.gpu_memory_gb, v_runner.state, v_runner.slots, v_runner.started_at
         from jsonb_to_record(p_runner) as asked (
             id text, name text, version text, roles jsonb, cpus integer, memory_gb double precision, gpus jsonb,
-            gpu_memory_gb double precision, state text, started_at timestamptz
+            gpu_memory_gb double precision, state text, slots integer, started_at timestamptz
         );
     exception when data_exception then
         raise sqlstate 'PT422' using message = format('The runner''s description cannot be read (%s).', left(sqlerrm, 300));
@@ -220,6 +35,7 @@ begin
     v_runner.roles := coalesce(v_runner.roles, '["train"]');
     v_runner.gpus := coalesce(v_runner.gpus, '[]');
     v_runner.cpus := coalesce(v_runner.cpus, 1);
+    v_runner.slots := coalesce(v_runner.slots, 1);
     v_runner.memory_gb := coalesce(v_runner.memory_gb, 0);
     v_runner.gpu_memory_gb := coalesce(v_runner.gpu_memory_gb, 0);
     v_runner.started_at := coalesce(v_runner.started_at, now());
@@ -227,6 +43,7 @@ begin
         when not private.is_list_of_texts(v_runner.roles, 20) then 'roles'
         when not private.is_list_of_texts(v_runner.gpus, 64) then 'gpus'
         when v_runner.cpus not between 0 and 100000 then 'cpus'
+        when v_runner.slots not between 1 and 1000 then 'slots'
         when v_runner.memory_gb not between 0 and 1e7 then 'memory_gb'
         when v_runner.gpu_memory_gb not between 0 and 1e7 then 'gpu_memory_gb'
         when not isfinite(v_runner.started_at) then 'started_at'
@@ -273,17 +90,17 @@ begin
         perform private.make_room_for_runner(v_registration.id);
     end if;
     insert into public.runners as known
-        (id, registration_id, user_id, scope, name, version, roles, cpus, memory_gb, gpus, gpu_memory_gb, state, started_at,
-        seen_at)
+        (id, registration_id, user_id, scope, name, version, roles, cpus, memory_gb, gpus, gpu_memory_gb, state, slots,
+        started_at, seen_at)
     values (
         v_runner.id, v_runner.registration_id, v_runner.user_id, v_runner.scope, v_runner.name, v_runner.version,
         v_runner.roles, v_runner.cpus, v_runner.memory_gb, v_runner.gpus, v_runner.gpu_memory_gb, v_runner.state,
-        v_runner.started_at, v_runner.seen_at
+        v_runner.slots, v_runner.started_at, v_runner.seen_at
     )
     on conflict (id) do update set
         name = excluded.name, version = excluded.version, roles = excluded.roles, cpus = excluded.cpus,
         memory_gb = excluded.memory_gb, gpus = excluded.gpus, gpu_memory_gb = excluded.gpu_memory_gb,
-        state = excluded.state, started_at = excluded.started_at, seen_at = excluded.seen_at
+        state = excluded.state, slots = excluded.slots, started_at = excluded.started_at, seen_at = excluded.seen_at
     where known.registration_id = excluded.registration_id;
     if not found then
         raise sqlstate 'PT409' using message = 'A runner with this id runs under another registration.',
@@ -297,10 +114,12 @@ create function private.first_in_queue(p_registration public.runner_registration
     returns public.training_jobs
     language plpgsql security definer set search_path = '' set plan_cache_mode = 'force_custom_plan' as $$
 declare
+    v_full uuid[] := private.at_their_limit();
     v_job public.training_jobs;
 begin
     select j.* into v_job from public.training_jobs j
-    where j.status = 'queued'
+    where j.status = 'queued' and coalesce(j.not_before <= now(), true) and coalesce(j.retry_at <= now(), true)
+        and j.user_id <> all (v_full)
         and (p_registration.scope = 'team' or j.user_id = p_registration.user_id)
         and j.target in ('local', p_runner.id)
         and (j.gpus = 0 or (j.gpus <= jsonb_array_length(p_runner.gpus) and j.gpu_memory_gb <= p_runner.gpu_memory_gb))
@@ -345,7 +164,7 @@ declare
     v_registration public.runner_registrations := private.registration_of(p_token);
     v_runner public.runners := private.read_runner(p_runner, v_registration);
     v_sha256 bytea := private.read_sha256(p_job_token_sha256);
-    v_gone constant text := 'The data set of this job has been deleted.';
+    v_gone text;
     v_token private.job_tokens;
     v_job public.training_jobs;
 begin
@@ -363,7 +182,13 @@ begin
         v_job := private.first_in_queue(v_registration, v_runner);
         if v_job.id is null then
             return null;
-        elsif private.has_its_data(v_job) then
+        elsif not private.has_its_data(v_job) then
+            v_gone := 'The data set of this job has been deleted.';
+        elsif not private.has_its_start(v_job) then
+            v_gone := 'The checkpoint that this job starts from has been deleted.';
+        elsif not private.may_start_another(v_job.user_id) then
+            continue;  -- another claim was faster: the person is at the limit now
+        else
             return private.claim_answer(private.begin_attempt(
                 v_job, v_runner.id, v_runner.name, v_registration.id, private.runner_lease(p_lease_seconds), v_sha256,
                 now() + private.token_life()
@@ -374,7 +199,7 @@ begin
     return null;
 end $$;
 
--- Part 4: with a job token -------------------------------------------------------------------------------------------
+-- Part 2: with a job token ---------------------------------------------------------------------------------------------
 
 -- Binds an attempt that was handed out to the machine that shows up with its token, or goes on with a claim: the same
 -- machine may ask again.
@@ -444,6 +269,7 @@ begin
     end if;
     perform private.end_attempt(
         v_holder.job, p_attempt, 'runner ' || v_attempt.runner_name, v_outcome,
+        coalesce(p_end -> 'transient' = 'true', false),
         left(coalesce(p_end ->> 'reason', ''), 1000), left(coalesce(p_end ->> 'error', ''), 16000), v_result
     );
 end $$;
