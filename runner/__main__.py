@@ -14,8 +14,9 @@ from lora_core.settings import Settings
 from runner.agent import Agent
 from runner.console import set_up_logging
 from runner.dispatch import ROLE, Dispatcher, find_vault
-from runner.machine import Identity, describe_machine
+from runner.machine import Identity, describe_machine, find_origin
 from runner.ports import Ports, open_ports
+from runner.run_folders import Origin
 
 log = logging.getLogger("runner")
 
@@ -45,12 +46,15 @@ def main(
     try:
         settings = Settings(home=home) if home else Settings()
         ports = open_ports(settings, job=job)
-        identity = Identity(ports.identities, name, alone=job)
+        here = find_origin()
+        identity = Identity(
+            ports.identities, name, alone=job, machine=here.machine, among_others=settings.team and not job
+        )
     except StudioError as error:
         log.error("%s", error)
         raise typer.Exit(1) from error
     try:
-        agent = _start(ports, identity, slots=1 if job else slots, once=once or job, training=training)
+        agent = _start(ports, identity, here, slots=1 if job else slots, once=once or job, training=training)
         agent.run()
     finally:
         identity.release()
@@ -61,7 +65,9 @@ def main(
         raise typer.Exit(1)
 
 
-def _start(ports: Ports, identity: Identity, *, slots: int, once: bool, training: bool) -> Agent:
+def _start(
+    ports: Ports, identity: Identity, here: Origin, *, slots: int, once: bool, training: bool
+) -> Agent:
     dispatcher = _dispatcher(ports)
     roles = (("train",) if training else ()) + ((ROLE,) if dispatcher else ())
     info = describe_machine(identity, __version__, roles=roles)
@@ -74,6 +80,7 @@ def _start(ports: Ports, identity: Identity, *, slots: int, once: bool, training
         once=once,
         cadence=ports.cadence,
         dispatcher=dispatcher,
+        here=here,
     )
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: agent.stop())

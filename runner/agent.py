@@ -15,10 +15,13 @@ from lora_core.schema.job import Outcome
 from lora_core.schema.runner import Claim, RunnerInfo, Task
 from lora_core.settings import Settings
 from lora_core.store.base import RunnerPort, TaskPort
-from runner.attempt import AttemptRun, Stage, prune_runs, recall, run_folders
+from runner.attempt import AttemptRun, Stage
 from runner.cadence import NEAR, Cadence
 from runner.calls import Backoff, Call
+from runner.clocks import SYSTEM, Clocks, GapWatch
 from runner.dispatch import Dispatcher
+from runner.handing_back import HandBack
+from runner.run_folders import UNKNOWN, Origin, origin_of, prune_runs, untended
 from runner.tasks import TaskRun, clear_stale_tasks
 
 log = logging.getLogger(__name__)
@@ -36,6 +39,13 @@ REFUSALS = (SignedOut, Forbidden, Conflict, NotAllowed)
 REFUSED_SECONDS = 60.0
 """Pause after the store has refused the runner itself: that does not pass by itself."""
 
+ADOPT_SECONDS = 5.0
+"""Pause between looks for attempts whose agent on this machine has died: sooner than their lease runs out."""
+
+SETTLE_SECONDS = 10.0
+"""After a sleep of the machine, or a jump of its clock, nothing is claimed for so long: leases may look older than they are,
+and every agent of this machine has to renew its own before one of them gives back what ran out."""
+
 KEEP_ENDED_RUNS = 10
 """Run folders of failed attempts kept on this machine for a look inside; older ones are removed."""
 
@@ -52,6 +62,8 @@ class Agent:
         once: End when there is nothing (more) to do, or nothing may be done.
         cadence: How often the store is called.
         dispatcher: What sends notifications; None for a runner that sends none.
+        clocks: What time it is.
+        here: Which machine this is, and since when it is up.
 
     Attributes:
         outcome: How the last attempt ended.
@@ -69,20 +81,29 @@ class Agent:
         once: bool = False,
         cadence: Cadence = NEAR,
         dispatcher: Dispatcher | None = None,
+        clocks: Clocks = SYSTEM,
+        here: Origin = UNKNOWN,
     ) -> None:
         self._settings = settings
         self._jobs = jobs
         self._tasks = tasks
-        self.info = info
+        self.info = info.model_copy(update={"slots": slots})
         self._slots = slots
         self._once = once
         self._cadence = cadence
         self._dispatcher = dispatcher
+        self._clocks = clocks
+        self._here = here
+        self._gaps = GapWatch(clocks)
+        self._settle_until = 0.0
+        self._adopt_at = 0.0
+        self._left_alone: set[Path] = set()
         self.outcome: Outcome | None = None
         self.refusal = ""
         self._threads = max(1, info.cpus // slots)
         self._waking = threading.Event()
         wake = self._waking.set
+        self._hand_back = HandBack(settings, jobs, wake)
         self._announcing: Call[None] = Call(wake)
         self._claiming: Call[Claim | None] = Call(wake)
         self._claiming_task: Call[Task | None] = Call(wake)
@@ -116,19 +137,26 @@ class Agent:
         """Go on with attempts that an earlier agent of this machine left behind, trainers alive or not."""
         prune_runs(self._settings.runs, KEEP_ENDED_RUNS)
         clear_stale_tasks(self._settings)
-        for folder in run_folders(self._settings.runs):
-            claim = recall(folder)
-            if claim is None:
-                continue
+        self._adopt()
+
+    def _adopt(self) -> None:
+        """Take up what no living agent of this machine tends. Each folder is locked by the agent at work in it."""
+        self._adopt_at = self._clocks.awake() + ADOPT_SECONDS
+        ours = {run.root for run in self.runs} | self._left_alone
+        for folder, claim in untended(self._settings.runs, ours):
             try:
+                if origin_of(folder).is_elsewhere(self._here):
+                    raise Conflict("its folder was copied from another machine")
                 self._jobs.take_up(claim)
             except Conflict as error:
                 log.info("job %s is left alone: %s", claim.job.id[:8], error)
+                self._left_alone.add(folder)
                 continue
-            self._begin(claim, folder, "taken up again")
+            self._begin(claim, folder, earlier=True)
 
     def tick(self) -> None:
         """One turn: tend, announce, claim."""
+        self._notice_gap()
         if self._stops:
             self._stop_working()
         for run in self.runs:
@@ -141,7 +169,18 @@ class Agent:
         if self._dispatcher is not None:
             self._dispatcher.tick()
         if not self._stops:
+            if "train" in self.info.roles and self._clocks.awake() >= self._adopt_at:
+                self._adopt()
             self._look_for_work()
+
+    def _notice_gap(self) -> None:
+        gap = self._gaps.look()
+        if gap is None:
+            return
+        log.warning("%s", gap)
+        self._settle_until = self._clocks.awake() + SETTLE_SECONDS
+        for run in self.runs:
+            run.note(str(gap))
 
     # Claims
 
@@ -152,21 +191,23 @@ class Agent:
         self._claim_at = now + max(self._settings.poll_seconds, self._cadence.claim_seconds)
         state, lease, tasks = self._state(), self._settings.lease_seconds, self._tasks
         free = "train" in self.info.roles and len(self.runs) < self._slots
-        if free and not self._claiming.busy and self._leases_are_fresh():
-            self._claiming.start(lambda: self._jobs.claim(state, lease_seconds=lease))
+        if free and not self._claiming.busy and self._is_settled():
+            self._claiming.start(lambda: self._claim(state, lease))
         if tasks is not None and len(self.task_runs) < TASK_SLOTS and not self._claiming_task.busy:
             self._claiming_task.start(lambda: tasks.claim_task(state, lease_seconds=lease))
 
-    def _leases_are_fresh(self) -> bool:
-        """A claim gives back jobs whose lease ran out: after a sleep of the machine, renew our own before claiming."""
-        now = utc_now().timestamp()
-        return all(run.lease_age(now) < self._settings.lease_seconds * 0.8 for run in self.runs)
+    def _claim(self, state: RunnerInfo, lease_seconds: float) -> Claim | None:
+        """Look again before asking: the machine may have fallen asleep on the way here."""
+        return None if self._gaps.peek() else self._jobs.claim(state, lease_seconds=lease_seconds)
+
+    def _is_settled(self) -> bool:
+        return self._clocks.awake() >= self._settle_until and all(run.is_settled for run in self.runs)
 
     def _take_claims(self) -> None:
         if self._claiming.answered:
             claim = self._answer(self._claiming)
             if claim is not None:
-                self._begin(claim, self._settings.runs / claim.job.id / str(claim.attempt), "claimed")
+                self._begin(claim, self._settings.runs / claim.job.id / str(claim.attempt))
         if self._claiming_task.answered:
             task = self._answer(self._claiming_task)
             if task is not None and self._tasks is not None:
@@ -202,25 +243,27 @@ class Agent:
             self._claim_at, self._nothing_found = 0.0, 0
         return answer
 
-    def _begin(self, claim: Claim, root: Path, how: str) -> None:
+    def _begin(self, claim: Claim, root: Path, *, earlier: bool = False) -> None:
         try:
             run = AttemptRun(
                 self._settings,
                 self._jobs,
                 claim,
                 root,
+                earlier=earlier,
                 threads=self._threads,
                 wake=self._waking.set,
                 cadence=self._cadence,
+                clocks=self._clocks,
+                here=self._here,
             )
         except Conflict:
             return  # another agent of this machine is at work in that folder
-        except (
-            Exception
-        ):  # a damaged folder, a full disk; the lease runs out, and the store decides what becomes of it
+        except Exception as error:  # a damaged folder, a full disk
             log.exception("job %s attempt %d cannot be begun in %s", claim.job.id[:8], claim.attempt, root)
+            self._hand_back.begin(claim, root, error)
             return
-        log.info("%s: %s (%s)", run, how, claim.job.name)
+        log.info("%s: %s (%s)", run, "taken up again" if earlier else "claimed", claim.job.name)
         self.runs.append(run)
         if self._stops:
             run.release()
@@ -256,6 +299,7 @@ class Agent:
             self.runs = [run for run in self.runs if run.stage is not Stage.OVER]
             prune_runs(self._settings.runs, KEEP_ENDED_RUNS)
             self._claim_at, self._nothing_found = 0.0, 0
+        self._hand_back.tick()
         self.task_runs = [task_run for task_run in self.task_runs if not task_run.over]
 
     def _stop_working(self) -> None:
@@ -287,7 +331,13 @@ class Agent:
         self._dispatcher.stop()
 
     def _finished(self) -> bool:
-        busy = self.runs or self.task_runs or self._claiming.busy or self._claiming_task.busy
+        busy = (
+            self.runs
+            or self.task_runs
+            or self._hand_back.busy
+            or self._claiming.busy
+            or self._claiming_task.busy
+        )
         if self._stops > 1:
             return not self.runs
         if self._once and self.refusal and not self.runs and not self.task_runs:

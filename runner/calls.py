@@ -72,7 +72,7 @@ class Call(Generic[T]):
 
 
 class Backoff:
-    """When to try again after a failure: half a second, doubling, with jitter. Needs no thread.
+    """When to try again after a failure: half a second, doubling up to ten, with jitter. Needs no thread.
 
     >>> backoff = Backoff(first_seconds=60)
     >>> backoff.failed(); backoff.ready
@@ -81,7 +81,13 @@ class Backoff:
     True
     """
 
-    def __init__(self, first_seconds: float = 0.5, longest_seconds: float = 10.0) -> None:
+    def __init__(
+        self,
+        first_seconds: float = 0.5,
+        longest_seconds: float = 10.0,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._clock = clock
         self._first_seconds = first_seconds
         self._longest_seconds = longest_seconds
         self._until = 0.0
@@ -90,12 +96,12 @@ class Backoff:
     @property
     def ready(self) -> bool:
         """Say whether it is time to try (again)."""
-        return time.monotonic() >= self._until
+        return self._clock() >= self._until
 
     def failed(self) -> None:
         """Wait longer than the last time, by 0.5 to 1 of the doubled pause."""
-        pause = min(self._first_seconds * 2**self.failures, self._longest_seconds)
-        self._until = time.monotonic() + pause * random.uniform(0.5, 1.0)
+        pause = min(self._first_seconds * 2 ** min(self.failures, 32), self._longest_seconds)
+        self._until = self._clock() + pause * random.uniform(0.5, 1.0)
         self.failures += 1
 
     def worked(self) -> None:

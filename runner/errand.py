@@ -11,11 +11,14 @@ from typing import Any
 
 from pydantic import Field
 
-from lora_core.errors import StudioError
+from lora_core.errors import StudioError, Unavailable
 from lora_core.schema.base import Frozen
 from lora_core.schema.dataset import Dataset
 from lora_core.schema.runner import TaskKind
 from runner.processes import Child, child_environment, python_command
+
+KILLED = (None, 137)
+"""Exit codes of a child that was killed from outside, with and without its shell."""
 
 
 class Order(Frozen):
@@ -30,6 +33,8 @@ class Order(Frozen):
     )
     dataset: Dataset | None = None
     file: Path | None = Field(None, description="The data set's file on this machine.")
+    peer: Dataset | None = Field(None, description="A data set to compare with.")
+    peer_file: Path | None = Field(None, description="Its file on this machine.")
     arguments: dict[str, Any] = Field(default_factory=dict)
     memory_bytes: int | None = Field(
         None, description="Address space the child may use, in bytes; None for no limit."
@@ -58,8 +63,8 @@ class Report(Frozen):
     issues: Path | None = Field(None, description="File with every issue, one JSON object a line.")
 
     def as_error(self) -> StudioError:
-        """Return the error to raise."""
-        return StudioError(self.error, self.next_step)
+        """Return the error to raise: `Unavailable` where trying again later may help."""
+        return (Unavailable if self.retry else StudioError)(self.error, self.next_step)
 
 
 class Errand:
@@ -79,7 +84,7 @@ class Errand:
         command = python_command("runner.errand_child", str(folder))
         environment = child_environment(
             {"LORA_STUDIO_HOME": str(order.home), "TOKENIZERS_PARALLELISM": "false", "TQDM_DISABLE": "1"},
-            hub=order.kind in (TaskKind.FETCH_MODEL, TaskKind.MEASURE_DATASET),
+            hub=order.kind in (TaskKind.FETCH_MODEL, TaskKind.MEASURE_DATASET, TaskKind.IMPORT_DATASET),
         )
         return cls(folder, Child.start(command, folder, folder / "child.log", environment))
 
@@ -99,7 +104,7 @@ class Errand:
         try:
             return Report.model_validate_json((self.folder / "report.json").read_bytes())
         except (FileNotFoundError, ValueError):
-            return Report(error=self._why_it_died())
+            return Report(error=self._why_it_died(), retry=self._child.exit_code() in KILLED)
 
     def stop(self) -> None:
         """End the child and whatever it started."""
@@ -107,7 +112,7 @@ class Errand:
 
     def _why_it_died(self) -> str:
         code = self._child.exit_code()
-        if code in (None, 137):
+        if code in KILLED:
             return (
                 "The work was killed by the system: this machine probably has too little free memory for it."
             )

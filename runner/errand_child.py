@@ -10,15 +10,27 @@ import time
 import uuid
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from lora_core.errors import DataError, StudioError, Unavailable
 from lora_core.schema.base import utc_now
-from lora_core.schema.dataset import CheckReport, ColumnMapping, Dataset, DatasetFormat, DatasetStatus
+from lora_core.schema.dataset import (
+    CheckReport,
+    ColumnMapping,
+    Dataset,
+    DatasetFormat,
+    DatasetStatus,
+    DropKind,
+)
+from lora_core.schema.run import DataFile
 from lora_core.schema.runner import TaskKind
 from lora_core.secrets import Secret
 from lora_core.settings import Settings
 from runner.errand import Order, Progress, Report, reference_of
 from runner.run_folder import write_atomically
+
+if TYPE_CHECKING:
+    from lora_core.datasets.similar_rows import Comparison
 
 PROGRESS_SECONDS = 0.5
 NICENESS = 10
@@ -83,32 +95,141 @@ def check_dataset(order: Order, folder: Path, teller: Teller) -> Report:
     checked = _checked(
         dataset, file, folder, teller, chosen, ColumnMapping.model_validate(mapping) if mapping else None
     )
+    if checked.report is not None and order.arguments.get("source"):
+        report = checked.report.model_copy(update={"source": str(order.arguments["source"])})
+        checked = checked.model_copy(update={"report": report})
+    if order.arguments.get("similar") and checked.report is not None and checked.report.good_rows:
+        checked = checked.model_copy(update={"report": _with_similar(order, checked, folder, teller)})
     return Report(dataset=checked, issues=folder / "issues.jsonl")
 
 
+def _with_similar(order: Order, checked: Dataset, folder: Path, teller: Teller) -> CheckReport:
+    """Add the rows that repeat others to the report and to the list of issues."""
+    from lora_core.datasets.issues import add_warnings
+
+    assert checked.report is not None
+    found = _compared(order, checked, folder, teller)
+    peer = order.peer
+    report = add_warnings(checked.report, found.issues(), folder / "issues.jsonl")
+    similar = found.report(peer.id, peer.name) if peer else found.report()
+    return report.model_copy(update={"similar": similar})
+
+
+def _compared(order: Order, dataset: Dataset, folder: Path, teller: Teller) -> "Comparison":
+    from lora_core.datasets.similar_rows import SplitChoice, compare_rows
+
+    assert order.file is not None
+    scratch = folder / "sketches"
+    scratch.mkdir()
+    peer = _data_file(order.peer, order.peer_file) if order.peer and order.peer_file else None
+    split = order.arguments.get("split") or {}
+    return compare_rows(
+        _data_file(dataset, order.file),
+        scratch,
+        other=peer,
+        split=SplitChoice(**split),
+        progress=teller.share("Looking for rows that repeat others."),
+    )
+
+
+def _data_file(dataset: Dataset, file: Path) -> DataFile:
+    return DataFile(path=str(file), name=dataset.file_name, format=dataset.format, mapping=dataset.mapping)
+
+
 def drop_bad_rows(order: Order, folder: Path, teller: Teller) -> Report:
-    """Write a version without the rows that the check refused, and check that."""
-    from lora_core.datasets.clean import write_good_rows
+    """Write a version without the kinds of rows that were chosen, and check that."""
+    from lora_core.datasets.clean import write_without
 
     limit(order)
     dataset, file = _needed(order)
+    kinds = {DropKind(kind) for kind in order.arguments.get("kinds", [DropKind.ERRORS])}
+    repeated = kinds - {DropKind.ERRORS}
     content = folder / "good.jsonl"
-    rows = write_good_rows(
+    rows = write_without(
         file,
         content,
         dataset.format,
         dataset.mapping,
-        drop_duplicates=bool(order.arguments.get("drop_duplicates")),
+        drop_errors=DropKind.ERRORS in kinds,
+        dropped_rows=_compared(order, dataset, folder, teller).dropped(repeated) if repeated else frozenset(),
         file_name=dataset.file_name,
-        progress=teller.share("Copying the good rows."),
+        progress=teller.share("Copying the other rows."),
     )
     if not rows:
         raise DataError("No row would be left.", "Map the columns by hand or upload another file.")
+    cleaned = _new_version(order, dataset, content, "cleaned")
+    checked = _checked(cleaned, content, folder, teller, dataset.format, dataset.mapping)
+    return Report(dataset=checked, content=content)
+
+
+def import_dataset(order: Order, folder: Path, teller: Teller) -> Report:
+    """Bring a split of a Hugging Face data set here as the content of the data set, and check it."""
+    os.environ.update(
+        {
+            "HF_HUB_CACHE": str(folder / "hub"),
+            "HF_DATASETS_CACHE": str(folder / "datasets"),
+            "HF_HUB_DISABLE_TELEMETRY": "1",
+            "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+        }
+    )  # read once, when the libraries are imported; what they keep goes with the task's folder
+    from runner.hub_import import HubSource, import_from_hub
+
+    limit(order)
+    assert order.dataset is not None
+    source = HubSource.model_validate(order.arguments)
+    content = folder / "imported.jsonl"
+    imported = import_from_hub(source, content, lambda words: teller.tell(0.0, words))
+    if not imported.rows:
+        raise DataError(f"{source.repo} has no rows in {source.split!r}.", "Choose another split.")
+    dataset = order.dataset.model_copy(update={"bytes": content.stat().st_size})
+    checked = _checked(dataset, content, folder, teller, DatasetFormat.UNKNOWN, None)
+    assert checked.report is not None
+    parts = [source.repo, source.config, source.split, f"commit {imported.revision[:12]}"]
+    came_from = ", ".join(part for part in parts if part)
+    report = checked.report.model_copy(update={"source": came_from})
+    return Report(
+        dataset=checked.model_copy(update={"report": report}), content=content, issues=folder / "issues.jsonl"
+    )
+
+
+CONVERTED = {
+    DatasetFormat.MESSAGES: "chat",
+    DatasetFormat.UNPAIRED_PREFERENCE: "rated answers",
+}
+"""What is put behind a data set's name when it is converted."""
+
+
+def convert_dataset(order: Order, folder: Path, teller: Teller) -> Report:
+    """Write a version in another format, and check that."""
+    from lora_core.datasets.clean import write_converted
+
+    limit(order)
+    dataset, file = _needed(order)
+    target = DatasetFormat(order.arguments["target"])
+    content = folder / "converted.jsonl"
+    rows = write_converted(
+        file,
+        content,
+        dataset.format,
+        dataset.mapping,
+        target,
+        file_name=dataset.file_name,
+        progress=teller.share("Laying the rows out anew."),
+    )
+    if not rows:
+        raise DataError("No row would be left.", "All answers are labelled as bad ones.")
+    converted = _new_version(order, dataset, content, CONVERTED[target])
+    checked = _checked(converted, content, folder, teller, target, None)
+    return Report(dataset=checked, content=content)
+
+
+def _new_version(order: Order, dataset: Dataset, content: Path, what: str) -> Dataset:
+    """Describe a version made from a data set; the same task again makes the same one."""
     new_id = str(uuid.uuid5(uuid.NAMESPACE_URL, f"lora-studio/cleaned/{order.task_id}"))
-    cleaned = Dataset(
+    return Dataset(
         id=new_id,
         user_id=dataset.user_id,
-        name=f"{dataset.name[:108]} (cleaned)",
+        name=f"{dataset.name[: 117 - len(what)]} ({what})",
         file_name=f"{Path(dataset.file_name or 'data').stem}.jsonl",
         storage_bucket=dataset.storage_bucket,
         storage_path=f"{dataset.user_id}/datasets/{new_id}/data",
@@ -116,8 +237,6 @@ def drop_bad_rows(order: Order, folder: Path, teller: Teller) -> Report:
         parent_id=dataset.id,
         created_at=utc_now(),
     )
-    checked = _checked(cleaned, content, folder, teller, dataset.format, dataset.mapping)
-    return Report(dataset=checked, content=content)
 
 
 def measure_dataset(order: Order, folder: Path, teller: Teller) -> Report:
@@ -143,6 +262,7 @@ def measure_dataset(order: Order, folder: Path, teller: Teller) -> Report:
         file_name=dataset.file_name,
         progress=teller.share("Counting tokens."),
     )
+    tokens = tokens.model_copy(update={"revision": str(arguments.get("revision") or "")})
     report = dataset.report.model_copy(update={"tokens": tokens})
     return Report(dataset=dataset.model_copy(update={"report": report}))
 
@@ -155,6 +275,8 @@ def fetch_model(order: Order, folder: Path, teller: Teller) -> Report:
 WORK: dict[TaskKind, Callable[[Order, Path, Teller], Report]] = {
     TaskKind.CHECK_DATASET: check_dataset,
     TaskKind.DROP_BAD_ROWS: drop_bad_rows,
+    TaskKind.CONVERT_DATASET: convert_dataset,
+    TaskKind.IMPORT_DATASET: import_dataset,
     TaskKind.MEASURE_DATASET: measure_dataset,
     TaskKind.FETCH_MODEL: fetch_model,
 }

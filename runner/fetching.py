@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
-from lora_core.errors import DataError, DiskFull, Unavailable
+from lora_core.errors import DataError, StudioError, Unavailable
 from lora_core.models.catalogue import find_model
 from lora_core.models.weights import folder_of, is_present
 from lora_core.schema.base import new_id
@@ -23,6 +23,7 @@ from lora_core.schema.runner import Claim, TaskKind
 from lora_core.settings import Settings
 from lora_core.store.base import RunnerPort
 from runner.calls import Backoff, Call
+from runner.disk import disk_is_full, is_full
 from runner.errand import Errand, Order, reference_of
 from runner.uploads import link_or_copy
 
@@ -55,6 +56,9 @@ class Fetching:
         claim: What is needed.
         root: The attempt's run folder.
         wake: Called when a thread has ended.
+
+    Attributes:
+        trouble: Why something has to be tried again, as last heard.
     """
 
     def __init__(
@@ -74,6 +78,7 @@ class Fetching:
         self._stopped = False
         self._bytes_done = 0
         self._bytes_total = _bytes_to_fetch(claim)
+        self.trouble = ""
 
     def tick(self) -> Inputs | None:
         """Go on.
@@ -109,8 +114,10 @@ class Fetching:
         if self._files.answered:
             try:
                 self._inputs = self._files.take()
-            except Unavailable as error:
-                log.warning("The store does not answer; the data set waits: %s", error)
+            except (Unavailable, ConnectionError, TimeoutError) as error:
+                if self._files_backoff.failures == 0:
+                    log.warning("The store does not answer; the data set waits: %s", error)
+                self.trouble = str(error)
                 self._files_backoff.failed()
             except _Damaged as error:
                 self._damaged += 1
@@ -122,7 +129,11 @@ class Fetching:
             except FileNotFoundError:  # another agent of this machine has just tidied the cache
                 self._files_backoff.failed()
             except OSError as error:
-                raise DiskFull(f"The data could not be written to this machine: {error}.") from error
+                if is_full(error):
+                    raise disk_is_full(self._root, self._settings.root) from error
+                raise StudioError(
+                    f"The data could not be written to the runner's machine: {error}.", "Look at its disk."
+                ) from error
         if self._inputs is None and not self._files.busy and self._files_backoff.ready:
             self._files.start(self._bring_files)
 
@@ -207,6 +218,7 @@ class Fetching:
                 self._model_path = Path(report.folder)
                 return
             self._model_backoff.failed()
+            self.trouble = report.error
             if not report.retry or self._model_backoff.failures >= MODEL_TRIES:
                 raise report.as_error()
             log.warning("The base model waits: %s", report.error)
@@ -227,6 +239,11 @@ class Fetching:
             model_roots=self._settings.model_roots,
             arguments={"model": model.base, "revision": model.revision},
         )
+
+
+def may_pass(error: StudioError) -> bool:
+    """Say whether a job that could not be prepared may be so later, without anybody doing anything about it."""
+    return isinstance(error, Unavailable)
 
 
 class _Damaged(Exception):

@@ -6,6 +6,7 @@ instant therefore neither loses nor doubles an event, and the number in the stor
 """
 
 import json
+import logging
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -13,7 +14,10 @@ from typing import Any, Literal, NamedTuple
 
 from lora_core.schema.base import utc_now
 from lora_core.schema.run import EventKind, RunEvent
+from runner.disk import is_full, write_whole
 from runner.run_folder import EventTail, RunFolder, write_atomically
+
+log = logging.getLogger(__name__)
 
 Lane = Literal["trainer", "stdout", "runner"]
 
@@ -53,8 +57,13 @@ class Journal:
         self._read_to = self._confirmed
 
     def say(self, kind: EventKind, /, **data: Any) -> None:
-        """Add an event of the agent's own."""
-        self._append([_Row("runner", 0, _new_event(kind, data))])
+        """Add an event of the agent's own. On a full disk it is left out: no attempt ends for want of the agent's words."""
+        try:
+            self._append([_Row("runner", 0, _new_event(kind, data))])
+        except OSError as error:
+            if not is_full(error):
+                raise
+            log.warning("%s is left out, the disk is full: %s", kind.value, data)
 
     def log(self, text: str, level: str = "info") -> None:
         """Add a log line of the agent's own."""
@@ -79,6 +88,16 @@ class Journal:
         return events
 
     @property
+    def size(self) -> int:
+        """Bytes in the journal."""
+        return self._size
+
+    @property
+    def confirmed(self) -> int:
+        """Bytes of the journal that the store has confirmed."""
+        return self._confirmed
+
+    @property
     def caught_up(self) -> bool:
         """Say whether the store has confirmed everything in the journal."""
         return self._confirmed >= self._size
@@ -96,8 +115,12 @@ class Journal:
         return events
 
     def confirm(self) -> None:
-        """Remember, on disk, that the last batch is in the store."""
-        write_atomically(self._confirmed_file, str(self._read_to).encode())
+        """Remember, on disk if it is not full, that the last batch is in the store: a batch may come twice."""
+        try:
+            write_atomically(self._confirmed_file, str(self._read_to).encode())
+        except OSError as error:
+            if not is_full(error):
+                raise
         self._confirmed = self._read_to
 
     def replay(self) -> Iterator[RunEvent]:
@@ -147,12 +170,7 @@ class Journal:
             document = {"lane": row.lane, "offset": row.offset, "event": {"seq": number, **row.event}}
             lines.append(json.dumps(document, ensure_ascii=False) + "\n")
         content = "".join(lines).encode()
-        try:
-            if os.write(self._descriptor, content) != len(content):
-                raise OSError("The disk is full.")
-        except OSError:
-            os.ftruncate(self._descriptor, self._size)
-            raise
+        write_whole(self._descriptor, content, self._size)
         self._size += len(content)
         self._seq += len(rows)
         for row in rows:

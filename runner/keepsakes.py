@@ -3,11 +3,27 @@
 import csv
 import shutil
 from pathlib import Path
+from typing import Any
 
+from lora_core.schema.artifact import ArtifactKind
+from lora_core.schema.job import EndOfAttempt, Outcome
 from lora_core.schema.metrics import METRIC_COLUMNS, MetricKind
 from lora_core.schema.run import EventKind
 from runner.run_folder import EventTail, RunFolder
-from runner.uploads import link_or_copy
+from runner.uploads import Uploads, link_or_copy
+
+
+def queue_keepsakes(uploads: Uploads, folder: RunFolder, end: EndOfAttempt, result: dict[str, Any]) -> None:
+    """Have stored what an attempt leaves behind: the adapter of a job that is completed, its metrics and its logs.
+
+    Args:
+        result: Data of the trainer's result event.
+    """
+    if end.outcome is Outcome.COMPLETED:
+        step = result.get("best_step") or result.get("step")
+        uploads.put(ArtifactKind.ADAPTER, "adapter", lambda: folder.adapter, step=step)
+    uploads.put(ArtifactKind.METRICS, "metrics", lambda: write_metrics(folder))
+    uploads.put(ArtifactKind.LOGS, "logs", lambda: gather_logs(folder))
 
 
 def write_metrics(folder: RunFolder) -> Path:

@@ -1,10 +1,13 @@
 """What this machine has, and under which name its runner is known. Reads the driver and the kernel; holds no GPU memory."""
 
 import fcntl
+import hashlib
+import logging
 import os
 import platform
 import re
 import socket
+import subprocess
 from pathlib import Path
 from typing import IO
 
@@ -13,6 +16,9 @@ import psutil
 from lora_core.errors import Conflict
 from lora_core.schema.base import new_id, utc_now
 from lora_core.schema.runner import RunnerInfo
+from runner.run_folders import Origin
+
+log = logging.getLogger(__name__)
 
 GIB = 2**30
 CGROUP = Path("/sys/fs/cgroup")
@@ -21,37 +27,98 @@ CGROUP = Path("/sys/fs/cgroup")
 class Identity:
     """A runner's name and id on this machine, held for the life of the process so that no other runner takes them.
 
+    An id belongs to the machine on which it was made: in a home that was copied, the copy gets a name and id of its own,
+    or two machines would be one runner to the store.
+
     Args:
         folder: Where identities are kept, one file each.
         name: The wanted name; empty for the host's name. While a runner of that name lives, `-2`, `-3` ... is appended.
         alone: The folder is for one runner, which keeps its id whatever the machine is called after a restart.
+        machine: Which machine this is; empty where that cannot be told.
+        among_others: Other machines work for the same store, and one may have the same name: the first characters of the id
+            tell them apart wherever a person reads the name.
     """
 
-    def __init__(self, folder: Path, name: str = "", *, alone: bool = False) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        name: str = "",
+        *,
+        alone: bool = False,
+        machine: str = "",
+        among_others: bool = False,
+    ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        wanted = (name or socket.gethostname() or "runner")[:80]
+        wanted = (name or socket.gethostname() or "runner")[:70]
         for number in range(1, 100):
             self.name = wanted if number == 1 else f"{wanted}-{number}"
             stem = f"runner-{number}" if alone else re.sub(r"[^A-Za-z0-9.-]", "_", self.name)
             file = (folder / f"{stem}.id").open("a+", encoding="ascii")
             if lock(file):
-                break
+                file.seek(0)
+                self.id, _, owner = file.read().strip().partition(" ")
+                if alone or not (owner and machine) or owner == machine:
+                    break
+                log.warning(
+                    "the name %s belongs to another machine, from which this home was copied", self.name
+                )
             file.close()
         else:
             raise Conflict(
                 f"There are already {number} runners named {wanted} at work.", "Choose another --name."
             )
         self._file = file
-        file.seek(0)
-        self.id = file.read().strip()
-        if not self.id:
-            self.id = new_id()
-            file.write(self.id)
+        if not self.id or (machine and not owner):
+            self.id = self.id or new_id()
+            file.truncate(0)
+            file.write(f"{self.id} {machine}".strip())
             file.flush()
+        if among_others:
+            self.name = f"{self.name} ({self.id[:4]})"
 
     def release(self) -> None:
         """Let another runner take the name."""
         self._file.close()
+
+
+def find_origin() -> Origin:
+    """Return which machine this is and since which start of it we are here, each empty where the system does not tell."""
+    return Origin(machine=_digest(_machine()), boot=_digest(_boot()))
+
+
+def _machine() -> str:
+    if platform.system() == "Darwin":
+        return _first_match(
+            r'"IOPlatformUUID" = "([^"]+)"', ["ioreg", "-rd1", "-c", "IOPlatformExpertDevice"]
+        )
+    return _read(Path("/etc/machine-id")) or _read(Path("/var/lib/dbus/machine-id"))
+
+
+def _boot() -> str:
+    if platform.system() == "Darwin":
+        return _first_match(r"(\S+)", ["sysctl", "-n", "kern.bootsessionuuid"])
+    return _read(Path("/proc/sys/kernel/random/boot_id"))
+
+
+def _digest(text: str) -> str:
+    """The system asks not to pass these on as they are."""
+    return hashlib.sha256(f"lora-studio {text}".encode()).hexdigest()[:16] if text else ""
+
+
+def _read(file: Path) -> str:
+    try:
+        return file.read_text(encoding="ascii", errors="replace").strip()
+    except OSError:
+        return ""
+
+
+def _first_match(pattern: str, command: list[str]) -> str:
+    try:
+        said = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False).stdout
+    except (OSError, subprocess.SubprocessError):
+        return ""
+    found = re.search(pattern, said)
+    return found[1] if found else ""
 
 
 def lock(file: IO[str]) -> bool:

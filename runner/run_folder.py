@@ -17,6 +17,7 @@ from typing import Any, Self
 from lora_core.errors import Conflict
 from lora_core.schema.base import utc_now
 from lora_core.schema.run import EventKind, Request, RunEvent, RunSpec
+from runner.disk import write_whole
 
 
 class RunFolder:
@@ -107,7 +108,8 @@ class EventWriter:
         """
         self._seq += 1
         line = {"seq": self._seq, "at": utc_now().isoformat(), "kind": kind.value, "data": _finite(data)}
-        os.write(self._descriptor, json.dumps(line, ensure_ascii=False, allow_nan=False).encode() + b"\n")
+        content = json.dumps(line, ensure_ascii=False, allow_nan=False).encode() + b"\n"
+        write_whole(self._descriptor, content, os.fstat(self._descriptor).st_size)
         return self._seq
 
     def close(self) -> None:
@@ -164,11 +166,17 @@ def write_atomically(path: Path, content: bytes, *, private: bool = False) -> No
     """
     temporary = path.with_name(path.name + ".tmp")
     temporary.unlink(missing_ok=True)
-    with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT, 0o600 if private else 0o666), "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
+    try:
+        with os.fdopen(
+            os.open(temporary, os.O_WRONLY | os.O_CREAT, 0o600 if private else 0o666), "wb"
+        ) as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except OSError:
+        temporary.unlink(missing_ok=True)
+        raise
 
 
 def _finite(data: dict[str, Any]) -> dict[str, Any]:

@@ -1,17 +1,17 @@
 """One attempt's line to the store: renews the lease, ships the journal, tells the end. One call at a time, none awaited."""
 
 import logging
-import time
+import math
 from collections.abc import Callable
 from typing import Literal
 
-from lora_core.errors import Conflict, Forbidden, NotFound, Unavailable
-from lora_core.schema.base import utc_now
+from lora_core.errors import Conflict, DiskFull, Forbidden, NotFound, Unavailable
 from lora_core.schema.job import EndOfAttempt
 from lora_core.schema.runner import Directive
 from lora_core.store.base import RunnerPort
 from runner.cadence import NEAR, Cadence
 from runner.calls import Backoff, Call
+from runner.clocks import SYSTEM, Clocks
 from runner.journal import BATCH_EVENTS, Journal
 
 log = logging.getLogger(__name__)
@@ -28,7 +28,7 @@ class StoreLine:
         refusals: How often the store said that the job is not this attempt's any more.
         refusal: The last of these, in words.
         told: The store knows the outcome.
-        renewed_at: When the lease was last renewed (UTC).
+        maybe_told: It may know: it was told, and no answer came. An attempt that has ended cannot be renewed, only told again.
     """
 
     def __init__(
@@ -40,20 +40,23 @@ class StoreLine:
         lease_seconds: float,
         wake: Callable[[], None],
         cadence: Cadence = NEAR,
+        clocks: Clocks = SYSTEM,
     ) -> None:
         self.directive = Directive()
         self.refusals = 0
         self.refusal = ""
-        self.told = False
-        self.renewed_at = utc_now()
+        self.told = self.maybe_told = False
         self._port = port
         self._key = (job_id, attempt)
         self._journal = journal
         self._lease_seconds = lease_seconds
         self._cadence = cadence
         self._call: Call[Directive | None] = Call(wake)
-        self._asked: Literal["renew", "ship", "end"] = "renew"
-        self._backoff = Backoff()
+        self._asked: Literal["renew", "ship", "end"] = "ship"
+        self._clocks = clocks
+        self._renewed_at: float | None = clocks.always()
+        self._asked_at = 0.0
+        self._backoff = Backoff(clock=clocks.awake)
         self._shipped = 0
         self._suspects = 0
         self._ship_at = 0.0
@@ -70,31 +73,45 @@ class StoreLine:
             self._hear()
         if self._call.busy or not self._backoff.ready:
             return
-        now = time.monotonic()
-        if renew and now >= self._renew_at:
+        now = self._clocks.awake()
+        to_ship = now >= self._ship_at and not self._journal.caught_up
+        to_end = end is not None and self._journal.caught_up and not self.told
+        renewed_last = self._asked == "renew"  # a slow store, too, must hear of more than renewals
+        may_renew = renew and not self.maybe_told and now >= self._renew_at
+        if may_renew and not (renewed_last and (to_ship or to_end)):
             self._renew_at = now + min(self._cadence.renew_seconds, self._lease_seconds / 5)
             self._ask("renew", lambda: self._port.renew(*self._key, lease_seconds=self._lease_seconds))
-        elif now >= self._ship_at and not self._journal.caught_up:
+        elif to_ship:
             limit = 1 if self._suspects else BATCH_EVENTS
             events = self._journal.batch(limit)
             self._shipped = len(events)
             self._ship_at = now if self._shipped == limit else now + self._cadence.ship_seconds
             self._ask("ship", lambda: self._port.ship(*self._key, events))
-        elif end is not None and self._journal.caught_up and not self.told:
+        elif end is not None and to_end:
+            self.maybe_told = True
             self._ask("end", lambda: self._port.end(*self._key, end))
+
+    def lease_age(self) -> float:
+        """Return the seconds since the lease was last renewed, a sleep of the machine included; infinite if that is in doubt."""
+        return math.inf if self._renewed_at is None else self._clocks.always() - self._renewed_at
+
+    def doubt_lease(self) -> None:
+        """Count the lease as lost until it is renewed, which is done at once."""
+        self._renewed_at = None
+        self._renew_at = 0.0
 
     def hurry(self) -> None:
         """Ship at the next tick: the end is near."""
         self._ship_at = 0.0
 
     def _ask(self, what: Literal["renew", "ship", "end"], work: Callable[[], Directive | None]) -> None:
-        self._asked = what
+        self._asked, self._asked_at = what, self._clocks.always()
         self._call.start(work)
 
     def _hear(self) -> None:
         try:
             answer = self._call.take()
-        except Unavailable as error:
+        except (Unavailable, DiskFull) as error:
             if self._backoff.failures == 0:
                 log.warning("job %s: the store does not answer, the job goes on (%s)", self._key[0], error)
             self._backoff.failed()
@@ -104,12 +121,14 @@ class StoreLine:
         except Exception as error:
             self._rejected(error)
         else:
+            if self._backoff.failures:
+                log.info("job %s: the store answers again", self._key[0])
             self._backoff.worked()
             self._answered(answer)
 
     def _answered(self, answer: Directive | None) -> None:
         if self._asked == "renew" and answer is not None:
-            self.renewed_at = utc_now()
+            self._renewed_at = self._asked_at
             self.directive = answer
         elif self._asked == "ship":
             self._journal.confirm()

@@ -5,8 +5,10 @@ import logging
 import shutil
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
+from typing import BinaryIO
 
 from lora_core.errors import Conflict, Forbidden, NotFound, StudioError, Unavailable
 from lora_core.schema.dataset import Dataset
@@ -32,6 +34,16 @@ class TaskStage(StrEnum):
     WORKING = "working"
     SAVING = "saving"
     OVER = "over"
+
+
+@dataclass(frozen=True)
+class _Fetched:
+    """What a task is about, on this machine; nothing where it is about a model."""
+
+    dataset: Dataset | None = None
+    file: Path | None = None
+    peer: Dataset | None = None
+    peer_file: Path | None = None
 
 
 class TaskRun:
@@ -62,7 +74,7 @@ class TaskRun:
         self._folder = tasks_folder(settings) / task.id
         shutil.rmtree(self._folder, ignore_errors=True)
         self._folder.mkdir(parents=True)
-        self._fetch: Call[tuple[Dataset, Path] | None] = Call(wake)
+        self._fetch: Call[_Fetched] = Call(wake)
         self._save: Call[None] = Call(wake)
         self._tell: Call[None] = Call(wake)
         self._backoff = Backoff()
@@ -113,23 +125,23 @@ class TaskRun:
         elif not self._fetch.busy and self._backoff.ready:
             self._fetch.start(self._fetch_dataset)
 
-    def _fetch_dataset(self) -> tuple[Dataset, Path] | None:
+    def _fetch_dataset(self) -> "_Fetched":
         if self.task.kind is TaskKind.FETCH_MODEL:
-            return None
+            return _Fetched()
         dataset = self._port.task_dataset(self.task.id)
+        if self.task.kind is TaskKind.IMPORT_DATASET:
+            return _Fetched(dataset)
         target = self._folder / "data"
-        digest = hashlib.sha256()
-        with self._port.open_task_dataset(self.task.id) as source, target.open("wb") as file:
-            while chunk := source.read(CHUNK_BYTES):
-                file.write(chunk)
-                digest.update(chunk)
-        if dataset.sha256 and digest.hexdigest() != dataset.sha256:
-            raise Unavailable("The file came damaged.")
-        return dataset, target
+        _fetch_file(self._port.open_task_dataset(self.task.id), target, dataset.sha256)
+        peer = self._port.task_peer(self.task.id) if self.task.arguments.get("compare_with") else None
+        if peer is None:
+            return _Fetched(dataset, target)
+        _fetch_file(self._port.open_task_peer(self.task.id), self._folder / "peer", peer.sha256)
+        return _Fetched(dataset, target, peer, self._folder / "peer")
 
-    def _order(self, found: tuple[Dataset, Path] | None) -> Order:
+    def _order(self, found: "_Fetched") -> Order:
         arguments = self.task.arguments
-        if found is None:
+        if found.dataset is None:
             return Order(
                 kind=self.task.kind,
                 home=self._settings.root,
@@ -141,8 +153,10 @@ class TaskRun:
             task_id=self.task.id,
             home=self._settings.root,
             model_roots=self._settings.model_roots,
-            dataset=found[0],
-            file=found[1],
+            dataset=found.dataset,
+            file=found.file,
+            peer=found.peer,
+            peer_file=found.peer_file,
             arguments=arguments,
             memory_bytes=max(4 * GIB, int(usable_memory_bytes() * 0.75)),
             cpu_seconds=CPU_SECONDS,
@@ -185,7 +199,7 @@ class TaskRun:
     def _with_newest_name(self, report: Report) -> Dataset:
         """The person may have given the data set another name while the work went on."""
         assert report.dataset is not None
-        if report.content is not None:
+        if report.dataset.id != self.task.subject_id:
             return report.dataset
         return report.dataset.model_copy(update={"name": self._port.task_dataset(self.task.id).name})
 
@@ -221,6 +235,16 @@ class TaskRun:
     def _leave(self) -> None:
         self.stage = TaskStage.OVER
         shutil.rmtree(self._folder, ignore_errors=True)
+
+
+def _fetch_file(source: BinaryIO, target: Path, sha256: str) -> None:
+    digest = hashlib.sha256()
+    with source, target.open("wb") as file:
+        while chunk := source.read(CHUNK_BYTES):
+            file.write(chunk)
+            digest.update(chunk)
+    if sha256 and digest.hexdigest() != sha256:
+        raise Unavailable("The file came damaged.")
 
 
 def tasks_folder(settings: Settings) -> Path:

@@ -6,8 +6,10 @@ artifact is: storing one again after a lost reply is the same row, not a second 
 
 import json
 import logging
+import math
 import os
 import shutil
+import time
 import uuid
 from collections import deque
 from collections.abc import Callable
@@ -21,6 +23,7 @@ from lora_core.schema.base import utc_now
 from lora_core.schema.job import Job
 from lora_core.store.base import RunnerPort
 from runner.calls import Backoff, Call
+from runner.disk import is_full
 from runner.run_folder import RunFolder, write_atomically
 
 log = logging.getLogger(__name__)
@@ -31,11 +34,15 @@ TRIES = 5
 
 @dataclass(frozen=True)
 class _Put:
-    """An artifact on its way into the store; `prepare` returns the folder with its files."""
+    """An artifact on its way into the store; `prepare` returns the folder with its files.
+
+    It waits until the store has confirmed the journal up to the byte `after`.
+    """
 
     artifact: Artifact
     prepare: Callable[[], Path]
     source: Path
+    after: int = 0
 
 
 class _Stored(TypedDict):
@@ -61,6 +68,13 @@ class Uploads:
         attempt: Number of the attempt.
         folder: Its run folder.
         wake: Called when a call has ended.
+        clock: Seconds, for the pauses between tries.
+
+    Attributes:
+        news: What was stored since and what could not be, as (text, level) of log lines.
+        failed: What could not be stored, by name, in words.
+        failed_for_good: Trying again later would not help.
+        conflict: The store takes nothing from this attempt any more.
     """
 
     def __init__(
@@ -70,6 +84,7 @@ class Uploads:
         attempt: int,
         folder: RunFolder,
         wake: Callable[[], None] = lambda: None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._port = port
         self._job = job
@@ -81,9 +96,10 @@ class Uploads:
         self._stored: dict[str, _Stored] = self._read_record()
         self._queue: deque[_Put | _Drop] = deque()
         self._call: Call[Artifact | None] = Call(wake)
-        self._backoff = Backoff()
-        self.news: list[str] = []
-        self.failed: list[str] = []
+        self._backoff = Backoff(clock=clock)
+        self.news: list[tuple[str, str]] = []
+        self.failed: dict[str, str] = {}
+        self.failed_for_good = False
         self.conflict = False
 
     @property
@@ -95,8 +111,15 @@ class Uploads:
         """Say whether an artifact is in the store."""
         return name in self._stored and bool(self._stored[name]["id"])
 
-    def put_checkpoint(self, path: Path, step: int, *, best: bool, eval_loss: float | None) -> None:
-        """Store a checkpoint. Its files are held at once by hard links, so the trainer may rotate it meanwhile."""
+    def put_checkpoint(
+        self, path: Path, step: int, *, best: bool, eval_loss: float | None, after: int = 0
+    ) -> None:
+        """Store a checkpoint. Its files are held at once by hard links, so the trainer may rotate it meanwhile.
+
+        Args:
+            after: Byte of the journal up to which the store must have confirmed it first: whoever goes on from the
+                checkpoint, on another machine perhaps, builds on the points before it.
+        """
         name = f"checkpoint-{step:06d}"
         if name in self._stored or not path.is_dir():
             return
@@ -106,10 +129,14 @@ class Uploads:
         except FileNotFoundError:  # rotated while it was being linked: it is not wanted any more
             shutil.rmtree(held, ignore_errors=True)
             return
+        except OSError as error:  # the disk is full, and holds no links
+            shutil.rmtree(held, ignore_errors=True)
+            self._give_up(name, error)
+            return
         artifact = self._artifact(ArtifactKind.CHECKPOINT, name, step).model_copy(
             update={"best": best, "eval_loss": eval_loss}
         )
-        self._queue.append(_Put(artifact, lambda: held, path))
+        self._queue.append(_Put(artifact, lambda: held, path, after))
 
     def put(
         self, kind: ArtifactKind, name: str, prepare: Callable[[], Path], *, step: int | None = None
@@ -121,16 +148,25 @@ class Uploads:
     def drop_rotated(self) -> None:
         """Mirror the trainer's rotation: remove from the store what is gone from the run folder.
 
-        Where an upload has failed, old checkpoints stay in the store: they may be all there is.
+        What still waits and is gone is not stored at all: while the store is away, neither queue nor disk may fill up. Where
+        an upload has failed, old checkpoints stay in the store: they may be all there is.
         """
+        for put in list(self._queue)[1:]:  # the first may be on its way
+            if isinstance(put, _Put) and not put.source.exists():
+                self._queue.remove(put)
+                shutil.rmtree(self._staging / put.artifact.name, ignore_errors=True)
         dropping = {each.name for each in self._queue if isinstance(each, _Drop)}
         for name, stored in self._stored.items():
             gone = stored["path"] and not (self._folder.root / stored["path"]).exists()
             if gone and stored["id"] and name not in dropping and not self.failed:
                 self._queue.append(_Drop(name))
 
-    def tick(self) -> None:
-        """Take what has ended and start what is next."""
+    def tick(self, confirmed: float = math.inf) -> None:
+        """Take what has ended and start what is next.
+
+        Args:
+            confirmed: Byte up to which the store has confirmed the journal.
+        """
         if self._call.answered:
             self._take()
         while self._queue and not self._call.busy and self._backoff.ready and not self.conflict:
@@ -138,6 +174,8 @@ class Uploads:
             if isinstance(first, _Put) and not first.source.exists():
                 self._forget_first(first.artifact.name)
                 continue
+            if isinstance(first, _Put) and first.after > confirmed:
+                return
             self._call.start(self._work(first))
 
     def _take(self) -> None:
@@ -146,8 +184,9 @@ class Uploads:
         try:
             stored = self._call.take()
         except Unavailable as error:
+            if self._backoff.failures == 0:
+                log.warning("The store does not answer; %s waits: %s", name, error)
             self._backoff.failed()
-            log.warning("The store does not answer; %s waits: %s", name, error)
             return
         except (Conflict, Forbidden):
             self.conflict = True
@@ -170,7 +209,7 @@ class Uploads:
         else:
             self._note(first, stored.id if stored else "")
             if stored is not None:
-                self.news.append(f"Stored {name} ({stored.bytes / 1e6:.1f} MB).")
+                self.news.append((f"Stored {name} ({stored.bytes / 1e6:.1f} MB).", "info"))
         self._backoff.worked()
         self._forget_first(name)
 
@@ -185,7 +224,9 @@ class Uploads:
         return lambda: self._port.drop_artifact(self._job.id, self._attempt, artifact_id)
 
     def _give_up(self, name: str, error: Exception) -> None:
-        self.failed.append(f"{name} could not be stored: {error}")
+        self.failed[name] = f"{name} could not be stored: {error}"
+        self.news.append((self.failed[name], "warning"))
+        self.failed_for_good |= isinstance(error, TooLarge) or is_full(error)
         log.error("%s could not be stored: %s", name, error)
 
     def _note(self, done: "_Put | _Drop", artifact_id: str) -> None:
@@ -195,7 +236,10 @@ class Uploads:
             self._stored[done.artifact.name] = _Stored(id=artifact_id, path=path)
         else:
             self._stored[done.name] = _Stored(id="", path="")
-        write_atomically(self._record, json.dumps(self._stored).encode())
+        try:
+            write_atomically(self._record, json.dumps(self._stored).encode())
+        except OSError as error:  # it would be stored once more, which changes nothing
+            log.warning("What is stored could not be noted: %s", error)
 
     def _read_record(self) -> dict[str, _Stored]:
         try:

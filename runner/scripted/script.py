@@ -36,6 +36,15 @@ class Script(Frozen):
     crash_at: int | None = Field(None, description="Kill the own process with SIGKILL.")
     torn_line_at: int | None = Field(None, description="Write half an event, then kill the own process.")
     hang_at: int | None = Field(None, description="Stop making progress and hear nothing any more.")
+    disk_full_at: int | None = Field(
+        None, description="Find no space left in the middle of this step's checkpoint."
+    )
+    hold: str = Field(
+        "",
+        pattern=r"^$|^(loading|finishing|finished|(step|saving|saved) \d+)$",
+        description="Place at which to say so by a file `held` and wait for a file `go` in the run folder: before a step, "
+        "in the middle of a step's checkpoint, between it and its event; before the result and after it.",
+    )
     nan_at: int | None = Field(None, description="The loss of this step is NaN.")
     ignore_requests: bool = Field(False, description="Never read request.json.")
     ignore_sigterm: bool = Field(False, description="Go on after SIGTERM.")

@@ -1,5 +1,6 @@
 """The scripted trainer: obeys the whole run-folder contract and computes nothing. Knows no torch, store or network."""
 
+import errno
 import json
 import math
 import os
@@ -90,6 +91,7 @@ class _Training:
         for number in range(self.script.print_lines):
             print(f"scripted line {number}", flush=True)
         self._wait(self.script.loading_seconds)
+        self._hold("loading")
         if self.spec.resume_from:
             state = json.loads((Path(self.spec.resume_from) / "trainer_state.json").read_bytes())
             self.step = state["step"]
@@ -121,6 +123,7 @@ class _Training:
         script = self.script
         step = self.step + 1
         self._wait(script.step_seconds)
+        self._hold(f"step {step}", hears=True)
         if self.terminated:
             raise _Stop(TERMINATED)
         self._go_wrong(step)
@@ -175,6 +178,20 @@ class _Training:
         while not self.terminated and (left := end - time.monotonic()) > 0:
             time.sleep(min(left, 0.05))
 
+    def _hold(self, place: str, *, hears: bool = False) -> None:
+        """Wait where the script says so, for whoever wants to break something just there; SIGTERM is heard.
+
+        Args:
+            hears: Whether requests are heard here too.
+        """
+        if place != self.script.hold:
+            return
+        (self.folder.root / "held").touch()
+        while not self.terminated and not (self.folder.root / "go").exists():
+            time.sleep(0.02)
+            if hears:
+                self._obey()
+
     def _epoch(self) -> float:
         return self.spec.config.optimisation.epochs * self.step / self.script.steps
 
@@ -202,8 +219,12 @@ class _Training:
         shutil.rmtree(half, ignore_errors=True)
         half.mkdir(parents=True)
         _write_adapter(half, self.step)
+        self._hold(f"saving {self.step}")
+        if self.step == self.script.disk_full_at:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(half))
         (half / "trainer_state.json").write_text(json.dumps(state), encoding="utf-8")
         half.rename(target)
+        self._hold(f"saved {self.step}")
         evaluated = self.last_evaluated == self.step
         self.events.write(
             EventKind.CHECKPOINT,
@@ -234,6 +255,7 @@ class _Training:
             "base_model_name_or_path": "scripted",
         }
         (self.folder.adapter / "adapter_config.json").write_text(json.dumps(config), encoding="utf-8")
+        self._hold("finishing")
         self.events.write(
             EventKind.RESULT,
             adapter="adapter",
@@ -241,6 +263,7 @@ class _Training:
             best_step=self.best_step,
             best_eval_loss=self.best_eval_loss,
         )
+        self._hold("finished")
 
 
 def _write_adapter(folder: Path, step: int) -> None:

@@ -1,7 +1,10 @@
 """The run folder keeps its promises when a process dies in the middle of a write."""
 
+import errno
 import math
+import os
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -70,6 +73,30 @@ def test_a_torn_line_is_passed_over_and_costs_no_other(tmp_path: Path, torn: byt
     tail = EventTail(file)
     assert texts(tail) == ["before", "after"]
     assert tail.bad_lines == 1
+
+
+def test_an_event_for_which_the_disk_has_no_room_leaves_the_file_as_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "events.jsonl"
+    writer = EventWriter(file)
+    writer.write(EventKind.LOG, text="before")
+    whole = file.read_bytes()
+    rooms = [10]
+
+    def write(descriptor: int, content: bytes) -> int:
+        if not rooms:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return os.write(descriptor, content[: rooms.pop()])
+
+    monkeypatch.setattr("runner.disk.os", SimpleNamespace(write=write, ftruncate=os.ftruncate))
+    with pytest.raises(OSError, match="No space left"):
+        writer.write(EventKind.LOG, text="lost")
+    assert file.read_bytes() == whole
+    monkeypatch.undo()
+    writer.write(EventKind.LOG, text="after")
+    writer.close()
+    assert texts(EventTail(file)) == ["before", "after"]
 
 
 def test_an_unfinished_last_line_is_left_for_later(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,9 @@ from lora_core.store.base import RunnerPort
 from lora_core.store.local import LocalStore
 from runner.agent import Agent
 from runner.cadence import NEAR
+from runner.clocks import SYSTEM, Clocks
 from runner.machine import Identity, describe_machine
+from runner.run_folders import UNKNOWN, Origin
 from tests.contracts.samples import UserStore
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -41,14 +44,45 @@ def wait_until(condition: Callable[[], Any], what: str = "", seconds: float = DE
     return found
 
 
+class Machine:
+    """The clocks of a machine that a test puts to sleep, or whose clock it sets; else they go on as they do."""
+
+    def __init__(self) -> None:
+        self._passed = self._slept = self._set = 0.0
+        self.clocks = Clocks(
+            awake=lambda: SYSTEM.awake() + self._passed,
+            always=lambda: SYSTEM.always() + self._passed + self._slept,
+            wall=lambda: SYSTEM.wall() + self._passed + self._slept + self._set,
+        )
+
+    def wait(self, seconds: float) -> None:
+        """Let time pass, as if nothing had happened meanwhile."""
+        self._passed += seconds
+
+    def sleep(self, seconds: float) -> None:
+        """Put the machine to sleep and wake it up."""
+        self._slept += seconds
+
+    def set_clock(self, seconds: float) -> None:
+        """Set its clock forward, or back."""
+        self._set += seconds
+
+    def now(self) -> datetime:
+        """Return what its clock shows: the clock of an embedded store."""
+        return datetime.fromtimestamp(self.clocks.wall(), UTC)
+
+
 class Bench:
     """A studio and what tests do with it."""
 
     user_id = LOCAL_USER
     cadence = NEAR
+    entry = "runner"
+    """Module that a runner's process runs."""
 
     def __init__(self, home: Path) -> None:
         self.home = home
+        self.machine = Machine()
         self.settings = Settings(home=home, poll_seconds=0.05, trainer="scripted", lease_seconds=10)
         self.store, self.user = self.open()
         self._agents: list[tuple[Agent, threading.Thread]] = []
@@ -57,7 +91,7 @@ class Bench:
 
     def open(self) -> tuple[Any, UserStore]:
         """Open the store: what hands out ports, and what the person works with."""
-        store = LocalStore(self.settings)
+        store = LocalStore(self.settings, self.machine.now)
         return store, store.for_user(self.user_id)
 
     def environment(self) -> dict[str, str]:
@@ -84,9 +118,15 @@ class Bench:
         return dataset
 
     def submit(
-        self, *, keep: int = 2, retry_smaller: bool = True, stall: StallRule | None = None, **fields: Any
+        self,
+        *,
+        keep: int = 2,
+        retry_smaller: bool = True,
+        stall: StallRule | None = None,
+        config: TrainingConfig | None = None,
+        **fields: Any,
     ) -> Job:
-        config = TrainingConfig(
+        config = config or TrainingConfig(
             checkpoints=CheckpointConfig(keep=keep),
             optimisation=OptimisationConfig(retry_smaller=retry_smaller),
             alerts=AlertsConfig(stall=stall or StallRule()),
@@ -155,13 +195,20 @@ class Bench:
     # Agents
 
     def agent(
-        self, *, port: RunnerPort | None = None, slots: int = 1, script: dict[str, Any], **changes: Any
+        self,
+        *,
+        port: RunnerPort | None = None,
+        slots: int = 1,
+        script: dict[str, Any],
+        here: Origin = UNKNOWN,
+        **changes: Any,
     ) -> Agent:
         settings = self.settings.model_copy(update={"script": json.dumps(script), **changes})
         self._identities.append(Identity(settings.root / "runners", "bench"))
         info = describe_machine(self._identities[-1], "test")
         jobs, tasks = port or self.store.runner_port(), self.store.task_port()
-        return Agent(settings, jobs, tasks, info, slots=slots, cadence=self.cadence)
+        clocks = self.machine.clocks
+        return Agent(settings, jobs, tasks, info, slots=slots, cadence=self.cadence, clocks=clocks, here=here)
 
     def start(self, **options: Any) -> Agent:
         """Run an agent in a thread of this process; its trainers are processes all the same."""
@@ -188,12 +235,17 @@ class Bench:
             "LORA_STUDIO_SCRIPT": json.dumps(script or {}),
             **(self.environment() if environment is None else environment),
         }
-        command = [sys.executable, "-m", "runner", *arguments]
+        command = [sys.executable, "-m", self.entry, *arguments]
         log = (self.home / f"agent-{len(self._processes)}.log").open("wb")
         process = subprocess.Popen(command, cwd=ROOT, env=all_of_it, stderr=log, start_new_session=True)
         log.close()
         self._processes.append(process)
         return process
+
+    def try_again_now(self, job: Job) -> None:
+        """Wait for a pause before the next try, and end it."""
+        wait_until(lambda: self.job(job).retry_at, "the pause")
+        self.user.jobs.start_after(job.id, None)
 
     def agent_log(self, number: int = 0) -> str:
         return (self.home / f"agent-{number}.log").read_text()

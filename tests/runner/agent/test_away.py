@@ -3,7 +3,10 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import pytest
+
 from lora_core.errors import Unavailable
+from lora_core.schema.alerts import StallRule
 from lora_core.schema.artifact import ArtifactKind
 from lora_core.schema.job import JobStatus, Outcome
 from lora_core.schema.run import EventKind, RunEvent
@@ -83,9 +86,10 @@ def test_a_runner_that_lost_its_lease_ends_its_trainer_and_leaves_the_job_alone(
     assert bench.steps(job) == list(range(1, 61))
 
 
-def test_a_lost_lease_without_another_runner_still_delivers_the_tail(bench: Bench) -> None:
+@pytest.mark.parametrize("slots", [1, 2])
+def test_a_lost_lease_without_another_runner_still_delivers_the_tail(bench: Bench, slots: int) -> None:
     wire = Wire(bench.store.runner_port())
-    agent = bench.start(port=wire, script={"steps": 2000}, lease_seconds=2.0)
+    agent = bench.start(port=wire, script={"steps": 2000}, lease_seconds=2.0, slots=slots)
     job = bench.submit(target=agent.info.id)
     bench.wait_for_step(job, 3)
     wire.cut = True
@@ -103,6 +107,23 @@ def test_a_lost_lease_without_another_runner_still_delivers_the_tail(bench: Benc
     wait_until(lambda: bench.user.jobs.attempts(job.id)[1].start_step >= 100, "its start")
     steps = bench.steps(job)
     assert steps == list(range(1, len(steps) + 1))
+
+
+def test_a_lease_that_ran_out_while_the_store_was_away_is_taken_up_again_if_nobody_else_took_it(
+    bench: Bench,
+) -> None:
+    job, wire = bench.submit(stall=StallRule(action="notify")), Wire(bench.store.runner_port())
+    bench.start(port=wire, script={"steps": 60, "step_seconds": 0.05})
+    bench.wait_for_step(job, 3)
+    wire.cut = True
+    bench.machine.wait(3600)
+    events = bench.run_folder(job) / "events.jsonl"
+    wait_until(lambda: '"step": 30' in events.read_text(), "the trainer to go on")
+    bench.machine.wait(60)
+    wire.cut = False
+    bench.wait_for(job)
+    assert [attempt.outcome for attempt in bench.user.jobs.attempts(job.id)] == [Outcome.COMPLETED]
+    assert bench.steps(job) == list(range(1, 61))
 
 
 def test_an_event_that_the_store_cannot_take_holds_up_no_other(bench: Bench) -> None:

@@ -57,6 +57,46 @@ def test_bad_rows_are_listed_and_dropped_into_a_new_version(bench: Bench) -> Non
         assert file.read().decode() == GOOD * 4
 
 
+def test_pairs_are_converted_into_a_new_version(bench: Bench) -> None:
+    pair = '{"prompt": "Is it good?", "chosen": "Yes.", "rejected": "No."}\n'
+    dataset_id = unchecked(bench, pair * 3)
+    bench.start()
+    done(bench, bench.ask(TaskKind.CHECK_DATASET, dataset_id))
+    assert (
+        done(bench, bench.ask(TaskKind.CONVERT_DATASET, dataset_id, target="unpaired_preference")).error == ""
+    )
+    made = next(each for each in bench.user.datasets.list().items if each.parent_id == dataset_id)
+    assert (made.status, made.rows, made.name) == (DatasetStatus.READY, 6, "greetings (rated answers)")
+    assert made.format is DatasetFormat.UNPAIRED_PREFERENCE
+
+
+def test_repeated_and_leaked_rows_are_found_and_dropped_only_if_chosen(bench: Bench) -> None:
+    def row(words: str) -> str:
+        return json.dumps({"prompt": words, "completion": "That is right."}) + "\n"
+
+    story = " ".join(
+        f"the baker weighs {what} with care" for what in ("flour", "salt", "water", "yeast", "honey", "oats")
+    )
+    rows = row(story) + row(f"{story} too") + row("a row of its own") + row("a row that both of them have")
+    dataset_id = unchecked(bench, rows)
+    held_id = unchecked(bench, row("a row that both of them have"))
+    bench.start()
+    for each in (dataset_id, held_id):
+        done(bench, bench.ask(TaskKind.CHECK_DATASET, each))
+    look = {"similar": True, "compare_with": held_id, "format": "prompt_completion"}
+    assert done(bench, bench.ask(TaskKind.CHECK_DATASET, dataset_id, **look)).error == ""
+    report = bench.user.datasets.get(dataset_id).report
+    assert report is not None
+    assert report.similar is not None
+    assert (report.similar.near_duplicate_rows, report.similar.in_both_rows) == (1, 1)
+    assert report.issue_counts == {"near_duplicate": 1, "in_both_files": 1}
+    drop = {"kinds": ["near_duplicates", "leaked"], "compare_with": held_id}
+    assert done(bench, bench.ask(TaskKind.DROP_BAD_ROWS, dataset_id, **drop)).error == ""
+    made = next(each for each in bench.user.datasets.list().items if each.parent_id == dataset_id)
+    with bench.user.blobs.open(made.storage_bucket, made.storage_path) as file:
+        assert file.read().decode() == row(story) + row("a row of its own")
+
+
 def test_a_file_that_cannot_be_read_is_a_finding_not_a_crash(bench: Bench) -> None:
     dataset_id = unchecked(bench, "\x00\x01\x02")
     task = bench.ask(TaskKind.CHECK_DATASET, dataset_id)
@@ -117,6 +157,7 @@ def test_a_child_that_dies_has_a_reason_in_words(tmp_path: Path, command: str, w
     )
     report: Report = wait_until(Errand(tmp_path, child).report, "the report")
     assert words in report.error
+    assert report.retry is ("kill" in command), "who was killed may be lucky the next time"
 
 
 def test_a_child_keeps_to_its_memory(tmp_path: Path, bench: Bench) -> None:

@@ -125,6 +125,44 @@ def test_a_trainer_holds_the_lock_and_sigterm_ends_it(tmp_path: Path, start: Sta
     assert not folder.is_locked()
 
 
+@pytest.mark.parametrize("place", ["loading", "step 3", "saving 5", "saved 5", "finishing", "finished"])
+def test_it_waits_where_it_is_held_and_goes_on_as_if_nothing_had_been(place: str, tmp_path: Path) -> None:
+    folder = run_folder(tmp_path, steps=10, hold=place)
+    process = subprocess.Popen([sys.executable, "-m", "runner.scripted", str(folder.root)])
+    try:
+        deadline = time.monotonic() + 60
+        while not (tmp_path / "held").exists():
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        half, whole = (
+            (tmp_path / "checkpoints" / name).exists() for name in ("step-000005.tmp", "step-000005")
+        )
+        steps = len(losses(folder))
+        told = len(events(folder, EventKind.CHECKPOINT))
+        (tmp_path / "go").touch()
+        assert process.wait(30) == ExitCode.DONE
+    finally:
+        process.kill()
+        process.wait()
+    assert (steps, told, half, whole) == {
+        "loading": (0, 0, False, False),
+        "step 3": (2, 0, False, False),
+        "saving 5": (5, 0, True, False),
+        "saved 5": (5, 0, False, True),
+        "finishing": (10, 2, False, True),
+        "finished": (10, 2, False, True),
+    }[place]
+    assert list(losses(folder)) == list(range(1, 11))
+
+
+def test_a_full_disk_leaves_half_a_checkpoint_and_the_system_words(tmp_path: Path) -> None:
+    folder = run_folder(tmp_path, steps=10, disk_full_at=5)
+    with pytest.raises(OSError, match="No space left on device"):
+        main(tmp_path)
+    assert [path.name for path in folder.checkpoints.iterdir()] == ["step-000005.tmp"]
+    assert not events(folder, EventKind.CHECKPOINT)
+
+
 def test_a_script_with_an_unknown_instruction_is_refused() -> None:
     assert read_script('{"steps": 3}') == {"steps": 3}
     with pytest.raises(ConfigError, match="LORA_STUDIO_SCRIPT"):

@@ -1,6 +1,8 @@
 """A team's project with one person and her registered runner, for agents and pods; trainers are scripted."""
 
+import os
 import subprocess
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -94,6 +96,11 @@ class TeamBench(Bench):
     # Looking for leaks
 
     def files_with(self, text: str) -> set[str]:
-        """Names of the files below the home that hold a text."""
-        wanted = text.encode()
-        return {path.name for path in self.home.rglob("*") if path.is_file() and wanted in path.read_bytes()}
+        """Names of the files below the home that hold a text; what a runner removes meanwhile is passed over."""
+        found = set()
+        for folder, _, names in os.walk(self.home):
+            for name in names:
+                with suppress(FileNotFoundError):
+                    if text.encode() in (Path(folder) / name).read_bytes():
+                        found.add(name)
+        return found
