@@ -134,7 +134,7 @@ def _crashed(ending: Ending, code: int | None) -> _Verdict:
         )
     if code - 128 in FROM_OUTSIDE:
         number = code - 128
-        likely = ": probably the machine ran out of memory" if number == SIGKILL else ""
+        likely = ": perhaps the machine ran out of memory" if number == SIGKILL else ""
         how = f"ended from outside by signal {number}{likely}"
         return _Verdict(Outcome.FAILED, "The trainer was killed.", _why_it_crashed(ending, how), True)
     if _DISK_FULL.search(said):

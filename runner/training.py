@@ -3,13 +3,15 @@
 import logging
 
 from lora_core.schema.job import EndOfAttempt
-from lora_core.schema.run import EventKind, RunSpec
+from lora_core.schema.run import EventKind, ExitCode, RunSpec
 from lora_core.schema.runner import Claim
 from lora_core.settings import Settings
 from runner.disk import disk_is_full
 from runner.journal import Journal
 from runner.launching import launch, newest_checkpoint
 from runner.obeying import Wishes
+from runner.oom import SAID as OOM_SAID
+from runner.oom import oom_kills, was_oom
 from runner.outcome import Ending, judge
 from runner.processes import Child
 from runner.run_folder import RunFolder
@@ -52,6 +54,7 @@ class Training:
         self._child: Child | None = None
         self._orphaned = False
         self._restarted = False
+        self._oom_kills: int | None = None
         self._stall_told_of: float | None = None
 
     @property
@@ -62,6 +65,7 @@ class Training:
     def start(self, spec: RunSpec) -> None:
         """Start a trainer."""
         self._watch.say_phase(name="starting", message="Starting the trainer.")
+        self._oom_kills = oom_kills()
         self._child = launch(self._folder, spec)
         log.info("job %s: trainer started as process %d", spec.job_id[:8], self._child.process_id)
 
@@ -89,7 +93,7 @@ class Training:
         if not alive:
             self._child.kill()
             self._watch.collect_rest()
-            code = self._child.exit_code()
+            code = self._exit_code(self._child)
             return None if self._start_smaller(code) else self._judge(code)
         if self._wishes.is_overdue():
             self._journal.log("The trainer did not stop by itself and was killed.", "warning")
@@ -107,6 +111,14 @@ class Training:
         """End the trainer, and all that it started, at once."""
         if self._child is not None:
             self._child.kill()
+
+    def _exit_code(self, child: Child) -> int | None:
+        """How the trainer ended; one that the kernel ended for lack of memory could not say so itself."""
+        code = child.exit_code()
+        if not self._wishes.killed_for and was_oom(code, self._oom_kills, oom_kills()):
+            self._watch.error = OOM_SAID
+            return ExitCode.OUT_OF_MEMORY
+        return code
 
     def _start_smaller(self, code: int | None) -> bool:
         """Start a trainer that ran out of memory once more with a smaller micro-batch, from its newest checkpoint.

@@ -23,7 +23,7 @@ CANCEL, PAUSE = RequestedAction.CANCEL, RequestedAction.PAUSE
         ({"code": 20}, Outcome.FAILED, "last words"),
         ({"code": 30}, Outcome.FAILED, "smaller micro-batch"),
         ({"code": 1}, Outcome.FAILED, "exit code 1"),
-        ({"code": 137}, Outcome.FAILED, "by signal 9: probably the machine ran out of memory"),
+        ({"code": 137}, Outcome.FAILED, "by signal 9: perhaps the machine ran out of memory"),
         ({"code": 143}, Outcome.FAILED, "from outside by signal 15"),
         ({"code": 139}, Outcome.FAILED, "signal 11"),
         ({"code": None}, Outcome.FAILED, "from outside"),
