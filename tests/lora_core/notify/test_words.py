@@ -146,7 +146,7 @@ def test_what_was_to_come_is_not_told_of_a_job_that_went_on_meanwhile() -> None:
 @pytest.mark.parametrize(
     "secret",
     [
-        *(new_token(kind).reveal() for kind in TokenKind),
+        *(pytest.param(new_token(kind).reveal(), id=kind.name) for kind in TokenKind),
         "hf_abcdefghijklmnopqrstuvwxyz",
         "sb_secret_abcdefghijklmnop",
         "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJhIn0.c2lnbmF0dXJl",
