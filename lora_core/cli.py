@@ -12,8 +12,8 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from lora_core import cli_data, cli_jobs, cli_routes, cli_team
-from lora_core.actions import configs, datasets, doctor, jobs, queue, results
+from lora_core import cli_configs, cli_data, cli_jobs, cli_routes, cli_team
+from lora_core.actions import datasets, doctor, jobs, queue, results
 from lora_core.actions.files import CHUNK_BYTES
 from lora_core.actions.workspace import Workspace
 from lora_core.cli_parts import JobArgument, err, explained, find_job, open_workspace, out, who_works
@@ -22,13 +22,13 @@ from lora_core.errors import ConfigError, DataError, NotFound, Unavailable
 from lora_core.launch import run_studio
 from lora_core.lifecycle import LIVE
 from lora_core.schema.artifact import ArtifactKind
-from lora_core.schema.config import TrainingConfig
 from lora_core.schema.dataset import CheckReport
 from lora_core.schema.job import Job, JobFilter, JobStatus
 from lora_core.settings import Settings
 
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, callback=who_works)
 app.add_typer(cli_team.app)
+app.add_typer(cli_configs.app)
 app.add_typer(cli_data.app)
 app.add_typer(cli_jobs.app)
 app.add_typer(cli_routes.app)
@@ -73,7 +73,7 @@ def submit(
     """Queue a job on a file or data set; prints its id."""
     with explained():
         workspace = open_workspace()
-        chosen = _read_config(preset, config, override or [])
+        chosen = cli_configs.read_config(preset, config, override or [])
         not_before = cli_jobs.read_moment(start_after)
         dataset_id = _dataset_id(workspace, data)
         job = jobs.submit_job(
@@ -158,28 +158,6 @@ def check_data(
 
 
 @app.command()
-def export_config(
-    preset: Annotated[str, typer.Argument(help="Preset to print; leave out to list them.")] = "",
-    override: Annotated[
-        list[str] | None, typer.Option("--set", help="key=value, such as adapter.rank=8.")
-    ] = None,
-    job: Annotated[str, typer.Option(help="Print the config of this job instead.")] = "",
-) -> None:
-    """Print a training config as YAML; `submit --config` reads it again."""
-    with explained():
-        if job:
-            workspace = open_workspace()
-            print(configs.config_to_yaml(find_job(workspace, job).config), end="")
-        elif preset:
-            print(configs.config_to_yaml(configs.config_from_preset(preset, override or [])), end="")
-        else:
-            table = Table("preset", "when to choose it")
-            for entry in configs.list_presets():
-                table.add_row(entry.name, entry.why)
-            out.print(table)
-
-
-@app.command()
 def download(
     job: JobArgument,
     what: Annotated[
@@ -257,16 +235,6 @@ def _why(workspace: Workspace, job: Job) -> str:
         place = workspace.jobs.queue_place(job.id)
         return queue.describe_place(place, why=queue.why_again(job), brief=True) if place else ""
     return job.status_reason.partition("\n")[0][:MAX_WHY]
-
-
-def _read_config(preset: str, file: Path | None, overrides: list[str]) -> TrainingConfig:
-    if file is None:
-        return configs.config_from_preset(preset, overrides)
-    try:
-        text = file.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{file} cannot be read: {error}.") from error
-    return configs.override_config(configs.config_from_yaml(text), overrides)
 
 
 def _dataset_id(workspace: Workspace, data: str) -> str:

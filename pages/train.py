@@ -12,10 +12,10 @@ from lora_core.schema.config import TrainingConfig
 from lora_core.schema.dataset import Dataset, DatasetFormat
 from pages.widgets import session
 from pages.widgets.config_form import alert_inputs, config_inputs, section_keys, sections
-from pages.widgets.config_upload import draw_config_upload
 from pages.widgets.empty import empty_state
 from pages.widgets.errors import show_error, shown
 from pages.widgets.links import open_page
+from pages.widgets.saved_configs import draw_configs
 from pages.widgets.session import Draft
 from pages.widgets.train_choices import choose_dataset, choose_model, choose_preset
 from pages.widgets.train_review import draw_rate_advice, draw_review
@@ -54,7 +54,7 @@ def _draw_form(workspace: Workspace, stored: Sequence[Dataset]) -> None:
     choose_preset(draft)
     config = _draw_knobs(workspace, draft, dataset, model)
     _draw_expert(draft, config)
-    _draw_import(draft)
+    _draw_configs(workspace, draft, config)
     if config is not None:
         session.keep_draft(replace(draft, config=config, dataset_id=dataset.id))
         draw_review(workspace, draft, dataset, config)
@@ -112,13 +112,12 @@ def _draw_expert(draft: Draft, config: TrainingConfig | None) -> None:
                 st.rerun()
 
 
-def _draw_import(draft: Draft) -> None:
-    def use(config: TrainingConfig) -> None:
-        session.keep_draft(replace(draft, config=config, revision=draft.revision + 1))
+def _draw_configs(workspace: Workspace, draft: Draft, config: TrainingConfig | None) -> None:
+    def use(chosen: TrainingConfig) -> None:
+        session.keep_draft(replace(draft, config=chosen, revision=draft.revision + 1))
         st.rerun()
 
-    with st.expander("From a file", icon=":material/upload_file:", key="from_file"):
-        draw_config_upload(use, revision=draft.revision)
+    draw_configs(workspace, config, use, revision=draft.revision)
 
 
 def _draw_no_data() -> None:

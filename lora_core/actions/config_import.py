@@ -37,6 +37,10 @@ class ImportedLine:
     said: str
     fields: Mapping[str, Any]
 
+    def sets(self) -> str:
+        """Write what was set as text."""
+        return ", ".join(f"{name} = {value}" for name, value in self.fields.items())
+
 
 @dataclass(frozen=True)
 class ImportedConfig:
@@ -49,6 +53,14 @@ class ImportedConfig:
     def count(self, fate: Fate) -> int:
         """Count the lines of the file with this fate."""
         return sum(line.fate is fate for line in self.lines if line.line)
+
+    def in_order(self) -> Sequence[ImportedLine]:
+        """Return the lines as they stand in the file, then the tool's defaults."""
+        return sorted(self.lines, key=lambda line: (line.line == 0, line.line))
+
+    def note(self, line: ImportedLine) -> str:
+        """Return what is to be said about a line."""
+        return line.said or ("" if line.line else f"Not in the file: {self.tool}'s default.")
 
 
 def import_config(text: str) -> ImportedConfig:

@@ -1,18 +1,19 @@
 """Configs as people handle them: presets, typed overrides, YAML both ways, differences. Reads no store."""
 
-import difflib
-import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 import yaml
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
+from lora_core.datasets.split import kept_back_rows
 from lora_core.errors import ConfigError
+from lora_core.estimate.plan import plan_run
 from lora_core.plain_yaml import plain_value, read_mapping, read_value
 from lora_core.presets import Preset, find_preset
 from lora_core.presets import list_presets as _list_presets
 from lora_core.schema.config import TrainingConfig
+from lora_core.schema.config_faults import closest_field, explain_validation, field_names
 
 
 def list_presets() -> tuple[Preset, ...]:
@@ -73,19 +74,30 @@ def change_config(config: TrainingConfig, changes: Mapping[str, Any]) -> Trainin
     return _validate(changed)
 
 
+def training_rows(config: TrainingConfig, rows: int) -> tuple[int, int]:
+    """Return how many rows of a data set train and how many validate, by row limit and validation share.
+
+    Rows of a validation data set of its own are not counted here: 0 of these validate, though there is an evaluation.
+
+    >>> training_rows(TrainingConfig(), rows=250)
+    (225, 25)
+    """
+    data = config.data
+    rows = min(rows, data.row_limit or rows)
+    if data.validation_dataset_id or not data.validation_fraction or rows < 2:
+        return rows, 0
+    kept_back = kept_back_rows(rows, data.validation_fraction)
+    return rows - kept_back, kept_back
+
+
 def expected_updates(config: TrainingConfig, rows: int) -> int:
     """Return how many updates a job on `rows` rows will make, from the split, the batch, the epochs and the step limit.
 
     >>> expected_updates(TrainingConfig(), rows=250)
     30
     """
-    data, optimisation = config.data, config.optimisation
-    rows = min(rows, data.row_limit or rows)
-    kept_back = 0 if data.validation_dataset_id else max(1, round(rows * data.validation_fraction))
-    training = rows - (kept_back if data.validation_fraction and rows > 1 else 0)
-    batch = optimisation.micro_batch_size * optimisation.accumulation_steps
-    updates = math.ceil(math.ceil(training / batch) * optimisation.epochs)
-    return min(updates, optimisation.max_steps or updates)
+    training, _ = training_rows(config, rows)
+    return plan_run(config, training, can_evaluate=False).total_steps
 
 
 def config_to_yaml(config: TrainingConfig) -> str:
@@ -120,37 +132,9 @@ def _validate(content: dict[str, Any]) -> TrainingConfig:
         raise ConfigError(explain_validation(error)) from error
 
 
-def explain_validation(error: ValidationError) -> str:
-    """Put a validation error into one sentence a field, with dotted names and the closest known key."""
-    sentences = []
-    for problem in error.errors():
-        key = ".".join(str(part) for part in problem["loc"]) or "config"
-        if problem["type"] == "extra_forbidden":
-            sentences.append(f"{key} is not a field{_closest(key)}.")
-        else:
-            sentences.append(f"{key}: {problem['msg'][:1].lower()}{problem['msg'][1:]}.")
-    return " ".join(sentences)
-
-
-def _closest(key: str) -> str:
-    matches = difflib.get_close_matches(key, _field_names(TrainingConfig), n=1)
-    return f"; did you mean {matches[0]}?" if matches else ""
-
-
-def _field_names(model: type[BaseModel], prefix: str = "") -> list[str]:
-    names: list[str] = []
-    for name, field in model.model_fields.items():
-        nested = field.annotation
-        if isinstance(nested, type) and issubclass(nested, BaseModel):
-            names += _field_names(nested, f"{prefix}{name}.")
-        else:
-            names.append(f"{prefix}{name}")
-    return names
-
-
 def _place(content: dict[str, Any], key: str, value: Any) -> None:
-    if key not in _field_names(TrainingConfig):
-        raise ConfigError(f"{key!r} is not a field of the training config{_closest(key)}.")
+    if key not in field_names():
+        raise ConfigError(f"{key!r} is not a field of the training config{closest_field(key)}")
     *parents, last = key.split(".")
     for parent in parents:
         content = content[parent]

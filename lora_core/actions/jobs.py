@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from lora_core import lifecycle
-from lora_core.actions.queue import waiting_reason
+from lora_core.actions.audit import require_something_to_learn
+from lora_core.actions.queue import Clock, waiting_reason
 from lora_core.actions.workspace import Workspace
 from lora_core.errors import ConfigError, NotAllowed
 from lora_core.models.catalogue import find_model
@@ -14,6 +15,7 @@ from lora_core.schema.base import Page, new_id, utc_now
 from lora_core.schema.config import TrainingConfig
 from lora_core.schema.dataset import Dataset, DatasetFormat, DatasetStatus
 from lora_core.schema.job import Attempt, Job, JobEvent, JobFilter, JobStatus, RequestedAction, Requirements
+from lora_core.schema.methods import why_untrainable
 from lora_core.schema.metrics import LogLine, MetricKind, MetricPoint, Series
 from lora_core.schema.runner import ONLINE_SECONDS, RunnerInfo
 
@@ -55,6 +57,7 @@ def submit_job(
     priority: int = 0,
     not_before: datetime | None = None,
     job_id: str | None = None,
+    estimated_seconds: float | None = None,
 ) -> Job:
     """Queue a job. A runner claims it within about a second if one is free.
 
@@ -62,17 +65,19 @@ def submit_job(
         priority: From -100 to 100; higher goes first.
         not_before: No runner takes it earlier.
         job_id: Made by the caller so that a repeated click or call cannot make two jobs.
+        estimated_seconds: How long it is expected to take (`actions.estimates`); the queue tells by it when others may start.
 
     Raises:
         NotFound: No such data set.
         NotAllowed: The data set has not been checked, or has rows nothing can be learned from.
-        ConfigError: The config does not fit the data set, or names no known base model.
+        ConfigError: The config does not fit the data set, learns nothing from it, or names no known base model.
     """
     dataset = workspace.datasets.get(dataset_id)
     require_ready(dataset)
     if config.data.validation_dataset_id:
         require_ready(workspace.datasets.get(config.data.validation_dataset_id))
     check_fit(config, dataset)
+    require_something_to_learn(config, dataset)
     find_model(config.model.base, local_roots=workspace.settings.model_roots)
     now = utc_now()
     job = Job(
@@ -85,6 +90,7 @@ def submit_job(
         requirements=requirements or Requirements(),
         priority=priority,
         not_before=not_before,
+        estimated_seconds=estimated_seconds,
         created_at=now,
         updated_at=now,
     )
@@ -95,7 +101,7 @@ def require_ready(dataset: Dataset) -> None:
     """Refuse a data set that cannot be trained on yet, and say what to do.
 
     Raises:
-        NotAllowed: It is unchecked, unreadable, unmapped, or has bad rows.
+        NotAllowed: It is unchecked, unreadable, unmapped, has bad rows, or is for a method that cannot be trained yet.
     """
     next_steps = {
         DatasetStatus.UPLOADED: "Wait until a runner has checked it.",
@@ -107,6 +113,8 @@ def require_ready(dataset: Dataset) -> None:
     if dataset.status in next_steps:
         words = dataset.status.value.replace("_", " ")
         raise NotAllowed(f"Data set {dataset.name!r} cannot be used: {words}.", next_steps[dataset.status])
+    if why := why_untrainable(dataset.format):
+        raise NotAllowed(f"Data set {dataset.name!r} cannot be trained on. {why[0]}", why[1])
 
 
 def check_fit(config: TrainingConfig, dataset: Dataset) -> None:
@@ -155,6 +163,7 @@ def cancel_job(workspace: Workspace, job_id: str, *, reason: str = "cancelled by
     job = workspace.jobs.get(job_id)
     if job.status in lifecycle.OWNED:
         return workspace.jobs.request(job_id, RequestedAction.CANCEL, reason=reason)
+    _check_in_time(job, JobStatus.CANCELLED, "cancel")
     return workspace.jobs.move(job_id, JobStatus.CANCELLED, reason=reason)
 
 
@@ -167,6 +176,7 @@ def pause_job(workspace: Workspace, job_id: str, *, reason: str = "paused by its
     job = workspace.jobs.get(job_id)
     if job.status in lifecycle.OWNED:
         return workspace.jobs.request(job_id, RequestedAction.PAUSE, reason=reason)
+    _check_in_time(job, JobStatus.PAUSED, "pause")
     return workspace.jobs.move(job_id, JobStatus.PAUSED, reason=reason)
 
 
@@ -210,7 +220,16 @@ def resume_job(
         NotAllowed: The job is live or completed.
         NotFound: The job has no such checkpoint.
     """
+    _check_in_time(workspace.jobs.get(job_id), JobStatus.QUEUED, "resume")
     return workspace.jobs.move(job_id, JobStatus.QUEUED, reason=reason, checkpoint_id=checkpoint_id)
+
+
+def _check_in_time(job: Job, to: JobStatus, verb: str) -> None:
+    """Say that an action came too late, in better words than the table's; the store checks again."""
+    if job.status is to or (to is JobStatus.QUEUED and job.status in lifecycle.LIVE):
+        raise NotAllowed(f"The job is {job.status.value} already.")
+    if not lifecycle.can_move(job.status, to):
+        raise NotAllowed(f"The job is {job.status.value}: it is too late to {verb} it.")
 
 
 def save_checkpoint(workspace: Workspace, job_id: str) -> Job:
@@ -262,8 +281,13 @@ def delete_job(workspace: Workspace, job_id: str) -> None:
         workspace.blobs.delete(bucket, key)
 
 
-def read_job_page(workspace: Workspace, job_id: str, view: ChartView, *, log_lines: int = 100) -> JobSnapshot:
+def read_job_page(
+    workspace: Workspace, job_id: str, view: ChartView, *, log_lines: int = 100, at: Clock | None = None
+) -> JobSnapshot:
     """Read everything the live part of the job page shows.
+
+    Args:
+        at: How moments are written in words; in UTC if left out.
 
     Raises:
         NotFound: No such job of this person.
@@ -283,7 +307,7 @@ def read_job_page(workspace: Workspace, job_id: str, view: ChartView, *, log_lin
         checkpoints=workspace.artifacts.list(job_id, ArtifactKind.CHECKPOINT),
         logs=workspace.metrics.logs(job_id, limit=log_lines).items,
         connected=is_connected(job),
-        waiting_for=waiting_reason(workspace, job),
+        waiting_for=waiting_reason(workspace, job, at=at),
     )
 
 

@@ -53,6 +53,6 @@ def count_unread(workspace: Workspace) -> int:
     return workspace.notifications.unread()
 
 
-def mark_notifications_read(workspace: Workspace) -> None:
-    """Mark all messages as read."""
-    workspace.notifications.mark_read()
+def mark_notifications_read(workspace: Workspace, notification_ids: Sequence[str] | None = None) -> None:
+    """Mark some messages as read, or all."""
+    workspace.notifications.mark_read(notification_ids)

@@ -7,6 +7,7 @@ from lora_core.settings import Settings
 from lora_core.store.base import (
     ArtifactStore,
     BlobStore,
+    ConfigStore,
     DatasetStore,
     JobHandout,
     JobStore,
@@ -26,6 +27,10 @@ class PersonStores(Protocol):
     @property
     def datasets(self) -> DatasetStore:
         """DatasetStore of this person."""
+
+    @property
+    def configs(self) -> ConfigStore:
+        """ConfigStore of this person."""
 
     @property
     def jobs(self) -> JobStore:
@@ -70,6 +75,7 @@ class Workspace:
     user_id: str
     settings: Settings
     datasets: DatasetStore
+    configs: ConfigStore
     jobs: JobStore
     metrics: MetricStore
     artifacts: ArtifactStore
@@ -90,6 +96,7 @@ class Workspace:
             user_id=user_id,
             settings=settings,
             datasets=stores.datasets,
+            configs=stores.configs,
             jobs=stores.jobs,
             metrics=stores.metrics,
             artifacts=stores.artifacts,

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from statistics import median
 from typing import Any, Protocol
 
+from lora_core.monitor.rule_state import RuleState, restore, state_of
 from lora_core.schema.alerts import (
     AlertAction,
     AlertsConfig,
@@ -346,6 +347,15 @@ class AlertWatch:
             if (told := rule.see(kind, values)) is not None:
                 fired.append(Alert(name, step, action, *told))
         return fired
+
+    def state(self) -> dict[str, RuleState]:
+        """Return what each rule has seen, for a checkpoint."""
+        return {name: state_of(rule) for name, _, rule in self._rules}
+
+    def go_on_from(self, state: Mapping[str, RuleState]) -> None:
+        """Take over what the rules of an earlier attempt had seen; a rule that was off then begins anew."""
+        for name, _, rule in self._rules:
+            restore(rule, state.get(name, {}))
 
 
 def alerts_of(points: Iterable[tuple[MetricKind, int, Values]], config: AlertsConfig) -> list[Alert]:

@@ -26,12 +26,21 @@ def min_max_indices(values: npt.ArrayLike, points: int) -> npt.NDArray[np.intp]:
         return np.arange(count)
     buckets = max(1, (points - 2) // 2)
     length = -(-(count - 2) // buckets)
-    buckets = -(-(count - 2) // length)
-    padded = np.full(buckets * length, np.nan)
-    padded[: count - 2] = series[1:-1]
-    table = padded.reshape(buckets, length)
+    whole = (count - 2) // length * length
+    parts = [series[1 : 1 + whole].reshape(-1, length), series[None, 1 + whole : -1]]
+    extremes = [
+        1 + start + np.arange(len(table))[:, None] * length + _extremes(table)
+        for start, table in zip((0, whole), parts, strict=True)
+        if table.size
+    ]
+    return np.unique(np.concatenate([[0, count - 1], *(indices.ravel() for indices in extremes)]))
+
+
+def _extremes(table: npt.NDArray[np.float64]) -> npt.NDArray[np.intp]:
+    """Return the places of the finite minimum and maximum of each row, shape (rows, 2)."""
     finite = np.isfinite(table)
+    if finite.all():
+        return np.stack([table.argmin(axis=1), table.argmax(axis=1)], axis=1)
     lowest = np.where(finite, table, np.inf).argmin(axis=1)
     highest = np.where(finite, table, -np.inf).argmax(axis=1)
-    starts = 1 + np.arange(buckets) * length
-    return np.unique(np.concatenate(([0], starts + lowest, starts + highest, [count - 1])))
+    return np.stack([lowest, highest], axis=1)

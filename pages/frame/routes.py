@@ -12,7 +12,7 @@ from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from lora_core import __version__
-from lora_core.actions import datasets, results
+from lora_core.actions import datasets, results, saved_configs
 from lora_core.actions.workspace import Workspace
 from lora_core.errors import NotFound, StudioError, TooLarge
 from lora_core.schema.dataset import Dataset
@@ -31,6 +31,7 @@ DOWNLOADS: dict[str, Download] = {
     "metrics": results.download_metrics,
     "logs": results.download_logs,
     "events": results.download_events,
+    "config": saved_configs.download_config,
 }
 
 
@@ -107,7 +108,7 @@ async def _drain(body: AsyncIterator[bytes]) -> None:
 
 
 async def download(request: Request) -> Response:
-    """GET /api/download/KIND/ID: stream a data set, its issues, an artifact, or a job's metrics, logs or audit trail."""
+    """GET /api/download/KIND/ID: stream what the kind is a key of `DOWNLOADS` for; the id is that of its subject."""
     action = DOWNLOADS.get(request.path_params["kind"])
     if action is None:
         return error_response(NotFound("There is no such download."))

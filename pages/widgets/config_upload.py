@@ -57,16 +57,17 @@ def _draw_report(imported: ImportedConfig) -> None:
             "Key": line.key,
             "Value": line.value,
             "Here": f"{ICONS[line.fate]} {FATES[line.fate]}",
-            "Sets": ", ".join(f"{name} = {value}" for name, value in line.fields.items()),
-            "Note": line.said or ("" if line.line else f"Not in the file: {imported.tool}'s default."),
+            "Sets": line.sets(),
+            "Note": imported.note(line),
         }
-        for line in sorted(imported.lines, key=lambda line: (line.line == 0, line.line))
+        for line in imported.in_order()
     ]
     st.dataframe(
         pd.DataFrame(rows).astype({"Line": "Int64"}),
         hide_index=True,
         width="stretch",
         key="import_report",
+        placeholder="",
         column_config={"Note": st.column_config.TextColumn(width="large")},
     )
     unknown = [line.key for line in imported.lines if line.fate is Fate.UNKNOWN]

@@ -8,7 +8,7 @@ import streamlit as st
 
 HERE = Path(__file__).parent
 
-Kind = Literal["dataset", "issues", "artifact", "metrics", "logs", "events"]
+Kind = Literal["dataset", "issues", "artifact", "metrics", "logs", "events", "config"]
 
 _link = st.components.v2.component(
     "lora_studio_download",
@@ -23,10 +23,10 @@ _link = st.components.v2.component(
 
 
 def link(label: str, kind: Kind, subject_id: str, *, key: str, primary: bool = False) -> None:
-    """Draw a button-like link that downloads a data set, its issues, an artifact, or a job's metrics, logs or audit trail.
+    """Draw a button-like link that downloads a data set, its issues, an artifact, a config, or metrics, logs or events of a job.
 
     Args:
-        subject_id: Id of the data set, the artifact or the job; checked by the route.
+        subject_id: Id of the data set, the artifact, the config or the job; checked by the route.
     """
     url = f"/api/download/{kind}/{quote(subject_id, safe='')}"
     _link(key=key, data={"label": label, "url": url, "primary": primary}, width="content")

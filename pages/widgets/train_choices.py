@@ -18,6 +18,8 @@ from pages.widgets.plain import plain
 from pages.widgets.session import Draft
 
 OTHER_MODEL = "Another model ..."
+CARD_PIXELS = 140
+"""Narrowest card of a preset: five fit beside each other on a desk, two on a phone."""
 
 
 def choose_dataset(stored: Sequence[Dataset], draft: Draft) -> Dataset:
@@ -87,8 +89,9 @@ def choose_preset(draft: Draft) -> None:
 
 
 def _draw_presets(presets: Sequence[Preset], draft: Draft) -> None:
-    for column, preset in zip(st.columns(len(presets)), presets, strict=True):
-        with column, st.container(border=True, height="stretch", key=f"preset_card_{preset.name}"):
+    grid = st.grid(len(presets), min_column_width=CARD_PIXELS)
+    for preset in presets:
+        with grid, st.container(border=True, height="stretch", key=f"preset_card_{preset.name}"):
             st.markdown(f"**{plain(preset.title)}**", help=plain(preset.source))
             st.caption(plain(preset.why))
             st.space("stretch")

@@ -25,7 +25,7 @@ BADGES = {
 BAR_HEIGHT, CHART_HEIGHT = 28, 130
 """Pixels; the chart's with axis and legend."""
 WITH_THE_ADAPTER = ("Adapter", "Gradients", "Optimizer")
-TOGETHER = "Adapter with its training state"
+TOGETHER = "Adapter, optimizer"
 """Small parts, drawn as one."""
 
 

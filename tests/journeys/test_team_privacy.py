@@ -45,6 +45,7 @@ class Belongings:
             "New job": "/train",
             "Jobs": "/jobs",
             self.job.name: f"/job?id={self.job.id}",
+            "Runners": "/runners",
             "Settings": "/settings",
         }
 
@@ -106,6 +107,8 @@ def test_a_second_person_sees_nothing_of_the_first(
     ben.sees("No data sets yet")
     ben.open(f"/jobs?search={'plan'}")
     ben.sees("No jobs yet")
+    ben.open("/runners")
+    ben.sees("Nothing waits.")
     ben.open("/settings")
     ben.sees("You have registered no runner yet.")
     assert_knows_nothing(ben, annes)

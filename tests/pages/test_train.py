@@ -198,7 +198,11 @@ def test_a_rate_near_the_suggested_one_gets_no_advice(page: AppTest) -> None:
     assert "use_rate" not in [button.key for button in page.button]
 
 
-def test_a_config_of_another_tool_is_reported_line_by_line_and_taken_when_wanted(page: AppTest) -> None:
+def test_a_config_of_another_tool_is_reported_line_by_line_and_taken_when_wanted(
+    open_page: OpenPage, studio: Studio
+) -> None:
+    ready_dataset(studio)
+    page = open_page("train", configs="true")
     text = "model_name_or_path: smollm2-135m-instruct\nlora_rank: 4\ntemplate: llama3\nplot_loss: true\nlora_rnk: 2\n"
     page.file_uploader[0].set_value(("llama.yaml", text.encode(), "text/yaml")).run()
     assert "A config of LLaMA-Factory" in words(page)
@@ -214,7 +218,9 @@ def test_a_config_of_another_tool_is_reported_line_by_line_and_taken_when_wanted
     assert page.number_input(key="adapter.rank_1").value == 4
 
 
-def test_a_file_that_is_no_config_is_a_calm_error(page: AppTest) -> None:
+def test_a_file_that_is_no_config_is_a_calm_error(open_page: OpenPage, studio: Studio) -> None:
+    ready_dataset(studio)
+    page = open_page("train", configs="true")
     page.file_uploader[0].set_value(("x.yaml", b"\xff\xfe", "text/yaml")).run()
     assert "This file is not text" in words(page)
     assert not page.exception

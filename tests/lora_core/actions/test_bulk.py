@@ -31,6 +31,8 @@ def three(studio: Studio) -> list[str]:
         (Verb.CANCEL, "1 asked to cancel, 1 cancelled, 1 had ended already."),
         (Verb.PAUSE, "1 asked to pause, 1 paused, 1 had ended already."),
         (Verb.RESUME, "1 queued, 2 queued or running already."),
+        (Verb.CHECKPOINT, "3 not running."),
+        (Verb.PRIORITISE, "1 with priority 0, 2 not waiting any more."),
         (Verb.ARCHIVE, "1 archived, 2 not ended yet."),
         (Verb.DELETE, "1 deleted, 2 not ended yet."),
     ],

@@ -112,9 +112,9 @@ def completed(
     return studio.job(claim)
 
 
-def paused(studio: Studio, folder: Path) -> Job:
+def paused(studio: Studio, folder: Path, **changes: Any) -> Job:
     """A job of two attempts; the second began before the end of the first and hides what was beyond."""
-    claim, events = studio.running(name="paused")
+    claim, events = studio.running(name="paused", estimated_seconds=90.5, **changes)
     studio.port.ship(claim.job.id, 1, events.curve([3.0, 2.5, 2.0, 1.5]))
     studio.port.put_artifact(1, artifact_of(claim, step=2), folder_of(folder))
     studio.port.end(claim.job.id, 1, EndOfAttempt(outcome=Outcome.RELEASED, reason="reboot"))
@@ -125,7 +125,7 @@ def paused(studio: Studio, folder: Path) -> Job:
     )
     studio.anne.jobs.request(claim.job.id, RequestedAction.PAUSE, reason="lunch")
     studio.port.end(claim.job.id, 2, EndOfAttempt(outcome=Outcome.PAUSED))
-    return studio.job(claim)
+    return studio.anne.jobs.start_after(claim.job.id, START + timedelta(hours=1))
 
 
 def failed(studio: Studio) -> Job:
@@ -156,7 +156,7 @@ def checked_dataset(studio: Studio) -> Dataset:
 
 
 def saved_config(store: LocalStore, name: str = "mine") -> str:
-    """A saved config; no page saves any yet."""
+    """A draft of another version: it is moved as it is."""
     config_id = new_id()
     moment = "2026-03-01T12:00:00.000000Z"
     with closing(connect(store._database.path)) as connection:
@@ -173,13 +173,16 @@ def seed(studio: Studio, store: LocalStore, folder: Path) -> dict[str, Job]:
     checked_dataset(studio)
     studio.add_dataset(name="in the other bucket", storage_bucket="training-files")
     saved_config(store)
+    done = completed(studio, folder, points=POINTS, weights=os.urandom(BIG_BYTES))
+    (checkpoint,) = studio.anne.artifacts.list(done.id, ArtifactKind.CHECKPOINT)
     jobs = {
-        "completed": completed(studio, folder, points=POINTS, weights=os.urandom(BIG_BYTES)),
-        "paused": paused(studio, folder),
+        "completed": done,
+        "paused": paused(studio, folder, parent_artifact_id=checkpoint.id),
         "failed": failed(studio),
     }
     cancelled = studio.submit(name="cancelled")
-    jobs["cancelled"] = studio.anne.jobs.move(cancelled.id, JobStatus.CANCELLED, reason="a mistake")
+    studio.anne.jobs.move(cancelled.id, JobStatus.CANCELLED, reason="a mistake")
+    jobs["cancelled"] = studio.anne.jobs.archive(cancelled.id, archived=True)
     jobs["queued"] = studio.submit(name="queued")
     studio.anne.notifications.mark_read([studio.anne.notifications.list().items[0].id])
     return jobs
@@ -234,7 +237,7 @@ def seen_by(stores: UserStore, user_id: str) -> Seen:
     seen["bell"] = [
         note.model_copy(update={"user_id": ""}) for note in stores.notifications.list(limit=500).items
     ]
-    for job in stores.jobs.list(JobFilter(), limit=500).items:
+    for job in stores.jobs.list(JobFilter(archived=None), limit=500).items:
         seen[job.id] = job.model_copy(update={"user_id": ""})
         seen[f"{job.id} attempts"] = stores.jobs.attempts(job.id)
         for kind in MetricKind:
@@ -344,12 +347,12 @@ def test_the_studio_is_the_same_there(
         "saved configs": 1,
         "jobs": 5,
         "attempts": 4,
-        "events": 19,
+        "events": 21,
         "points": POINTS + 8,
         "logs": 2,
         "samples": 1,
         "artifacts": 3,
-        "notifications": 4,
+        "notifications": 8,
         "files": 11,
     }
     here, there = seen_by(studio.anne, ANNE), seen_by(stores_of(person), person.id)
