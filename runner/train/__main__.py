@@ -85,33 +85,35 @@ def run(folder: RunFolder, journal: Journal, *, signals: bool = False) -> int:
         _on_signals(asked_early.append)
     # Imported here so that the lock is held, and the folder shows life, before the seconds that torch takes to load.
     journal.phase("starting", pid=os.getpid())
+    from runner.train.need import MemoryNeed
     from runner.train.sft import train
     from runner.train.watcher import StopRequested, Watcher
 
-    watcher = Watcher(folder, journal)
+    watcher, need = Watcher(folder, journal), MemoryNeed()
     if signals:
         _on_signals(lambda _: watcher.stop("release"))
     if asked_early:
         watcher.stop("release")
     watcher.start()
     try:
-        return train(folder, folder.spec(), journal, watcher)
+        return train(folder, folder.spec(), journal, watcher, need)
     except StopRequested as request:
         return ExitCode.PAUSED if request.action == "pause" else ExitCode.RELEASED
     except (ConfigError, DataError, ModelError) as error:
         return _ended(journal, ExitCode.CONFIG_OR_DATA, str(error))
     except NotAllowed as error:
         return _ended(journal, ExitCode.CONFIG_OR_DATA, str(error), reason="Stopped by an alert.")
+    except StudioError as error:
+        return _ended(journal, CRASHED, str(error))
     except Exception as error:  # the last line of defence: whatever happened must reach the person
         traceback.print_exc()
         if is_out_of_memory(error):
             return _ended(
                 journal,
                 ExitCode.OUT_OF_MEMORY,
-                f"Out of memory: {_memory_advice(folder)} ({_first_line(error)})",
+                f"Out of memory: {need.explain(folder.spec())} ({_first_line(error)})",
             )
-        text = str(error) if isinstance(error, StudioError) else f"{type(error).__name__}: {error}"
-        return _ended(journal, CRASHED, text)
+        return _ended(journal, CRASHED, f"{type(error).__name__}: {error}")
     finally:
         watcher.close()
 
@@ -134,20 +136,6 @@ def _ended(journal: Journal, code: int, text: str, **more: str) -> int:
     journal.log(text, "error")
     journal.result(error=text, **more)
     return code
-
-
-def _memory_advice(folder: RunFolder) -> str:
-    config = folder.spec().config
-    length, batch = config.data.max_length, config.optimisation.micro_batch_size
-    steps = [
-        f"micro-batch {batch // 2} with accumulation {config.optimisation.accumulation_steps * 2}"
-        if batch > 1
-        else "",
-        "" if config.optimisation.gradient_checkpointing else "gradient checkpointing",
-        "4bit quantisation" if config.model.quantisation == "none" else "",
-        f"rows shorter than {length} tokens",
-    ]
-    return f"{batch} rows of up to {length} tokens did not fit. Try {', or '.join(filter(None, steps))}."
 
 
 def _first_line(error: BaseException) -> str:

@@ -11,12 +11,11 @@ import psutil
 import torch
 
 from lora_core.errors import ConfigError
+from lora_core.estimate.cpu import cpu_has_bf16
 from lora_core.schema.config import ModelConfig
 
 GIB = 1024**3
 CGROUP_FILES = (Path("/sys/fs/cgroup/cpu.max"), Path("/sys/fs/cgroup/cpu/cpu.cfs_quota_us"))
-BF16_FLAGS = ("amx_bf16", "avx512_bf16", "bf16")
-"""CPU features (x86, and `bf16` on Arm) with which bfloat16 is computed in hardware; without them it is slower than float32."""
 
 
 @dataclass(frozen=True)
@@ -32,12 +31,15 @@ class Hardware:
         """Whether float32 weights (the adapter's) are multiplied in `dtype`, as the base model's are."""
         return self.device.type in ("cuda", "cpu") and self.dtype is not torch.float32
 
+    @property
+    def dtype_name(self) -> str:
+        """The number format as configs name it."""
+        return str(self.dtype).removeprefix("torch.")
+
     def describe(self) -> str:
         """Say it in a line for the log."""
         name = torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else platform.machine()
-        return (
-            f"{self.device.type} ({name}), {str(self.dtype).removeprefix('torch.')}, {self.threads} threads"
-        )
+        return f"{self.device.type} ({name}), {self.dtype_name}, {self.threads} threads"
 
 
 def choose_hardware(model: ModelConfig, threads: int | None = None) -> Hardware:
@@ -103,17 +105,6 @@ def _dtype(wanted: str, device: torch.device) -> torch.dtype:
     if device.type == "cuda":
         return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16
     return torch.bfloat16 if device.type == "cpu" and cpu_has_bf16() else torch.float32
-
-
-@cache
-def cpu_has_bf16() -> bool:
-    """Say whether the CPU multiplies bfloat16 in hardware (AMX or AVX-512 BF16; Linux only, else no)."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return False
-    flags = next((line for line in lines if line.startswith(("flags", "Features"))), "").split()
-    return any(flag in flags for flag in BF16_FLAGS)
 
 
 def _quota_cpus() -> float | None:

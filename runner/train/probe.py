@@ -33,6 +33,8 @@ def probe_memory(trainer: Any, rows: Sequence[dict[str, Any]]) -> int:
     device, model = trainer.args.device, trainer.model
     inputs = {name: batch[name].to(device) for name in ("input_ids", "position_ids", "targets")}
     one = torch.ones((), dtype=torch.long, device=device)
+    if trainer.args.activation_checkpointing:  # `train` would switch it on only afterwards
+        model.activation_checkpointing_enable()
     was_training = model.training
     cards = [device] if device.type == "cuda" else []
     with torch.random.fork_rng(devices=cards):

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 import datasets
 import torch
 
-from runner.train.packing import best_fit
+from lora_core.estimate.packing import best_fit
 
 IGNORED = -100
 """Target of a position that is not learned (torch's cross entropy takes the same number)."""

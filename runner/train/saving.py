@@ -10,18 +10,17 @@ import os
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import yaml
 from peft import PeftModel, get_peft_model_state_dict
-from pydantic import Field, ValidationError
+from pydantic import ValidationError
 from safetensors.torch import save_file
 
 from lora_core.errors import ConfigError, DiskFull
-from lora_core.schema.base import Frozen
 from lora_core.schema.config import TrainingConfig
+from runner.train.checkpoint_state import CheckpointState
 
 ADAPTER_WEIGHTS = "adapter_model.safetensors"
 BEST_WEIGHTS = "best_adapter.safetensors"
@@ -42,34 +41,8 @@ TOKENIZER_FILES = (
 )
 
 
-class Best(Frozen):
-    """The evaluation with the lowest loss so far."""
-
-    step: int
-    eval_loss: float
-
-
-class CheckpointState(Frozen):
-    """What a checkpoint says of itself, beside weights, optimizer and random state (`studio.json`)."""
-
-    version: Literal[1] = 1
-    step: int
-    total_steps: int
-    config: TrainingConfig
-    model_reference: str = ""
-    fingerprint: str = Field(description="Of the tokenised rows in their order.")
-    template_time: datetime = Field(description="The time that chat templates were told.")
-    tokens_seen: int = 0
-    eval_loss: float | None = None
-    evaluation_pending: bool = Field(
-        False, description="The step is to be evaluated, but a request came first."
-    )
-    best: Best | None = None
-    device: str = ""
-    dtype: str = ""
-    threads: int = 0
-    adapter_sha256: str = ""
-    libraries: dict[str, str] = Field(default_factory=dict)
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
+"""The disk is full, or the share of it that this person may use."""
 
 
 def step_folder(checkpoints: Path, step: int) -> Path:
@@ -268,6 +241,8 @@ def _no_room(what: str, temporary: Path) -> Iterator[None]:
         yield
     except Exception as error:
         shutil.rmtree(temporary, ignore_errors=True)
-        if getattr(error, "errno", None) == errno.ENOSPC or os.strerror(errno.ENOSPC) in str(error):
+        if getattr(error, "errno", None) in NO_ROOM or any(
+            os.strerror(each) in str(error) for each in NO_ROOM
+        ):
             raise DiskFull(f"The disk is full: {what} could not be written.", "Free some space.") from error
         raise

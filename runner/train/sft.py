@@ -6,27 +6,31 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 from lora_core.datasets.prepare import prepare
 from lora_core.datasets.tokenise import TokenisedRow
 from lora_core.datasets.tokenizer import ChatTokenizer
-from lora_core.errors import ConfigError, ModelError, NotAllowed
+from lora_core.errors import ModelError, NotAllowed
+from lora_core.estimate.plan import plan_run
 from lora_core.monitor.alerts import Alert, AlertWatch
 from lora_core.schema.base import utc_now
-from lora_core.schema.continuing import broken_by
 from lora_core.schema.run import ExitCode, RunSpec
 from runner.run_folder import RunFolder
 from runner.train import saving
 from runner.train.curve import Curve
-from runner.train.hardware import Hardware, choose_hardware
+from runner.train.environment import environment_of
+from runner.train.exactness import Promise, promise, require_same_rows
+from runner.train.hardware import choose_hardware
 from runner.train.isolation import rows_are_apart
 from runner.train.journal import Journal
 from runner.train.model import add_adapter, load_base, load_tokenizer, trainable_parameters
-from runner.train.plan import plan_run
+from runner.train.need import MemoryNeed
 from runner.train.probe import longest_rows, probe_memory
 from runner.train.progress import StepMeter
 from runner.train.rows import Collator, records
-from runner.train.trainer import Run, StudioTrainer
+from runner.train.run import Run
+from runner.train.trainer import StudioTrainer
 from runner.train.watcher import Watcher
 
 FEW_STEPS = 20
@@ -48,8 +52,13 @@ class Rows:
     tokenizer: ChatTokenizer
 
 
-def train(folder: RunFolder, spec: RunSpec, journal: Journal, watcher: Watcher) -> ExitCode:
+def train(
+    folder: RunFolder, spec: RunSpec, journal: Journal, watcher: Watcher, need: MemoryNeed | None = None
+) -> ExitCode:
     """Train the adapter that a spec describes, or go on from its checkpoint.
+
+    Args:
+        need: Told what memory depends on, so that it can explain a lack of it.
 
     Returns:
         DONE with `adapter/` written, or PAUSED or RELEASED with a checkpoint (none if it was asked for before the first step).
@@ -63,6 +72,8 @@ def train(folder: RunFolder, spec: RunSpec, journal: Journal, watcher: Watcher) 
     checkpoint = Path(spec.resume_from) if spec.resume_from else None
     earlier = saving.read_checkpoint(checkpoint) if checkpoint else None
     hardware = choose_hardware(config.model, spec.threads)
+    need = need or MemoryNeed()
+    need.hardware = hardware
     watcher.device = hardware.device
     journal.log(f"Computing on {hardware.describe()}.")
 
@@ -72,7 +83,8 @@ def train(folder: RunFolder, spec: RunSpec, journal: Journal, watcher: Watcher) 
     journal.phase("preparing_data", progress=0.0)
     rows = _prepare_rows(spec, base_folder, earlier.template_time if earlier else utc_now(), journal)
     if earlier:
-        _check_same_run(earlier, spec, rows.fingerprint, hardware, journal)
+        require_same_rows(earlier, config, rows.fingerprint)
+    need.lengths = [len(row.input_ids) for row in rows.train]
     watcher.check()
 
     journal.phase("loading_model")
@@ -103,6 +115,10 @@ def train(folder: RunFolder, spec: RunSpec, journal: Journal, watcher: Watcher) 
             f"Only {plan.total_steps} updates: take a smaller batch or more epochs to learn more.", "warning"
         )
 
+    environment = environment_of(hardware, base_folder, capacity)
+    promised = promise(earlier, environment, config, plan.total_steps) if earlier else None
+    if promised:
+        _going_on(promised, journal)
     run = Run(
         folder=folder,
         config=config,
@@ -118,6 +134,8 @@ def train(folder: RunFolder, spec: RunSpec, journal: Journal, watcher: Watcher) 
         ),
         fingerprint=rows.fingerprint,
         template_time=rows.template_time,
+        environment=environment,
+        promise=promised,
     )
     collator = Collator(rows.tokenizer.pad_token_id, capacity)
     trainer = StudioTrainer(run, model, train_records, validation_records, tokenizer, collator)
@@ -131,14 +149,14 @@ def train(folder: RunFolder, spec: RunSpec, journal: Journal, watcher: Watcher) 
     if run.start_step < plan.total_steps:
         trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     if run.halt:
-        return _halted(run.halt, journal)
-    if watcher.stopping and trainer.state.global_step < plan.total_steps:
+        return _halted(run, run.halt)
+    if watcher.stopping and max(run.start_step, trainer.state.global_step) < plan.total_steps:
         return ExitCode.PAUSED if watcher.stopping == "pause" else ExitCode.RELEASED
     _finish(run, trainer, base_folder, spec, rows.tokenizer)
     return ExitCode.DONE
 
 
-def _halted(alert: Alert, journal: Journal) -> ExitCode:
+def _halted(run: Run, alert: Alert) -> ExitCode:
     """End as the rule that fired says.
 
     Raises:
@@ -146,8 +164,8 @@ def _halted(alert: Alert, journal: Journal) -> ExitCode:
     """
     if alert.action == "stop":
         raise NotAllowed(f"Stopped by an alert at step {alert.step}: {alert.message}", alert.advice)
-    journal.log(f"Paused by an alert at step {alert.step}: {alert.message}", "warning")
-    journal.result(reason=f"Paused by an alert: {alert.message}", step=alert.step)
+    run.journal.log(f"Paused by an alert at step {alert.step}: {alert.message}", "warning")
+    run.journal.result(reason=f"Paused by an alert: {alert.message}", step=alert.step, **_resumed(run))
     return ExitCode.PAUSED
 
 
@@ -173,6 +191,11 @@ def _prepare_rows(spec: RunSpec, base: Path, template_time: datetime, journal: J
             f"{prepared.truncated} rows are longer than {data.max_length} tokens and were cut at the end.",
             "warning",
         )
+    if prepared.leaked:
+        journal.log(
+            f"{prepared.leaked} validation rows are also learned from: the validation loss looks better than it is.",
+            "warning",
+        )
     validation = _drawn(prepared.validation, spec.config.evaluation.max_rows, seed)
     return Rows(prepared.train, validation, prepared.fingerprint, template_time, tokenizer)
 
@@ -184,25 +207,22 @@ def _drawn(rows: Sequence[TokenisedRow], most: int | None, seed: int) -> Sequenc
     return [rows[number] for number in sorted(random.Random(seed).sample(range(len(rows)), most))]
 
 
-def _check_same_run(
-    earlier: saving.CheckpointState, spec: RunSpec, fingerprint: str, hardware: Hardware, journal: Journal
-) -> None:
-    """Refuse to go on with other data, model, adapter or batch; say where equal to the last bit cannot be promised."""
-    if earlier.fingerprint != fingerprint:
-        raise ConfigError(
-            "The data set gives other rows than when the checkpoint was saved, so training cannot go on from it.",
-            "Start a new job, or bring back the data set and its settings.",
-        )
-    if changed := broken_by(earlier.config, spec.config):
-        raise ConfigError(
-            f"Training cannot go on from this checkpoint with another {', '.join(changed)}.",
-            "Start a new job instead.",
-        )
-    here = (hardware.device.type, str(hardware.dtype).removeprefix("torch."), hardware.threads)
-    if (earlier.device, earlier.dtype, earlier.threads) != here:
-        journal.log(
-            "Going on with another device, number format or thread count: losses may differ in the last digits."
-        )
+def _going_on(promised: Promise, journal: Journal) -> None:
+    """Say where training goes on and what that means for its losses."""
+    journal.phase("resuming", step=promised.step, exact=promised.exact, message=promised.words)
+    journal.log(promised.words)
+
+
+def _resumed(run: Run) -> dict[str, Any]:
+    """What a result says of the checkpoint it came from."""
+    if run.promise is None:
+        return {}
+    exact = run.promise.exact
+    return {
+        "resumed_from": run.promise.step,
+        "resumed_exactly": exact,
+        "resumed_with": run.promise.differences,
+    }
 
 
 def _finish(run: Run, trainer: StudioTrainer, base: Path, spec: RunSpec, tokenizer: ChatTokenizer) -> None:
@@ -242,4 +262,5 @@ def _finish(run: Run, trainer: StudioTrainer, base: Path, spec: RunSpec, tokeniz
         best_step=run.best.step if run.best else None,
         best_eval_loss=run.best.eval_loss if run.best else None,
         train_tokens=run.meter.tokens_seen,
+        **_resumed(run),
     )

@@ -8,8 +8,6 @@ import math
 import shutil
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,8 +15,6 @@ from typing import Any
 import datasets
 import peft
 import torch
-import transformers
-import trl
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler
 from transformers import (
     DefaultFlowCallback,
@@ -30,59 +26,23 @@ from transformers import (
     TrainerState,
     TrainingArguments,
 )
-from trl.trainer.sft_config import SFTConfig
 from trl.trainer.sft_trainer import SFTTrainer
 
 from lora_core.errors import DiskFull
-from lora_core.monitor.alerts import Alert, AlertWatch
-from lora_core.schema.config import TrainingConfig
 from lora_core.schema.metrics import MetricKind
-from runner.run_folder import RunFolder
-from runner.train import saving
-from runner.train.curve import Curve
-from runner.train.hardware import Hardware, gpu_readings
-from runner.train.journal import Journal
+from runner.train import engine, saving
+from runner.train.arguments import arguments_of
+from runner.train.checkpoint_state import Best, CheckpointState
+from runner.train.hardware import gpu_readings
 from runner.train.loss import attach_loss
 from runner.train.model import keep_adapter_precise
-from runner.train.plan import Plan
-from runner.train.progress import StepMeter, perplexity
+from runner.train.progress import perplexity
 from runner.train.rows import IGNORED, Collator
+from runner.train.run import Run
 from runner.train.schedule import share_of_rate
-from runner.train.watcher import Watcher
-
-OPTIMIZERS = {"adamw_8bit": "adamw_bnb_8bit", "paged_adamw_8bit": "paged_adamw_8bit"}
-"""Our names of optimizers where transformers has others."""
 
 PROGRESS_SECONDS = 2.0
 """Least time between two words on how far an evaluation is."""
-
-
-@dataclass
-class Run:
-    """What the parts of one run share."""
-
-    folder: RunFolder
-    config: TrainingConfig
-    reference: str
-    plan: Plan
-    hardware: Hardware
-    journal: Journal
-    watcher: Watcher
-    meter: StepMeter
-    curve: Curve
-    fingerprint: str
-    template_time: datetime
-    alerts: AlertWatch
-    start_step: int = 0
-    halt: Alert | None = None
-    best: saving.Best | None = None
-    eval_loss: float | None = None
-    evaluation_pending: bool = False
-
-    @property
-    def best_file(self) -> Path:
-        """Weights of the best adapter so far."""
-        return self.folder.root / saving.BEST_WEIGHTS
 
 
 class StudioTrainer(SFTTrainer):
@@ -112,7 +72,7 @@ class StudioTrainer(SFTTrainer):
         self.validation = validation
         super().__init__(
             model=model,
-            args=_arguments(run),
+            args=arguments_of(run),
             train_dataset=train,
             processing_class=tokenizer,
             data_collator=collator,
@@ -162,6 +122,24 @@ class StudioTrainer(SFTTrainer):
         )
         self._created_lr_scheduler = True
         return self.lr_scheduler
+
+    def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
+        """Take both from a checkpoint, but the settings from the config."""
+        assert self.optimizer is not None
+        settings = engine.settings_of(self.optimizer.param_groups)
+        super()._load_optimizer_and_scheduler(checkpoint)
+        if checkpoint is not None:
+            assert isinstance(self.lr_scheduler, LambdaLR)
+            engine.apply_settings(self.optimizer.param_groups, self.lr_scheduler, settings)
+
+    def _save_rng_state(self, output_dir: str) -> None:
+        super()._save_rng_state(output_dir)
+        engine.save_mps_randomness(Path(output_dir))
+
+    def _load_rng_state(self, checkpoint: str | None) -> None:
+        super()._load_rng_state(checkpoint)
+        if checkpoint is not None:
+            engine.load_mps_randomness(Path(checkpoint))
 
     def floating_point_ops(self, inputs: dict[str, Any]) -> int:
         """Skip transformers' estimate: it walks over all parameters at each micro-step."""
@@ -215,13 +193,15 @@ class StudioTrainer(SFTTrainer):
         self._heed(MetricKind.EVAL, step, values)
         run.meter.paused(time.perf_counter() - began, run.plan.evaluations_after(step))
         if step and math.isfinite(loss) and (run.best is None or loss < run.best.eval_loss):
-            self._keep_as_best(saving.Best(step=step, eval_loss=loss))
+            self._keep_as_best(Best(step=step, eval_loss=loss))
         run.journal.phase("training", start_step=run.start_step, total_steps=run.plan.total_steps)
         return {"eval_loss": loss}
 
-    def load_state(self, checkpoint: Path, state: saving.CheckpointState) -> None:
-        """Take over from a checkpoint what transformers does not know of; `train` loads the rest."""
+    def load_state(self, checkpoint: Path, state: CheckpointState) -> None:
+        """Take over from a checkpoint what transformers does not know of; `train` loads the rest if it is to take a step."""
         run = self.run
+        if state.step >= run.plan.total_steps:
+            self._load_from_checkpoint(str(checkpoint))
         run.start_step = state.step
         run.best, run.eval_loss, run.evaluation_pending = (
             state.best,
@@ -229,6 +209,7 @@ class StudioTrainer(SFTTrainer):
             state.evaluation_pending,
         )
         run.meter.tokens_seen = state.tokens_seen
+        run.alerts.go_on_from(state.alerts)
         self.args.eval_on_start = state.evaluation_pending and self.validation is not None
         if state.best:
             same = state.best.step == state.step
@@ -240,7 +221,7 @@ class StudioTrainer(SFTTrainer):
         """Write a checkpoint after the step, then drop old ones (called by transformers' loop where `should_save` is set)."""
         run, step = self.run, self.state.global_step
         target = saving.step_folder(run.folder.checkpoints, step)
-        state = saving.CheckpointState(
+        state = CheckpointState(
             step=step,
             total_steps=run.plan.total_steps,
             config=run.config,
@@ -251,10 +232,8 @@ class StudioTrainer(SFTTrainer):
             eval_loss=run.eval_loss,
             evaluation_pending=run.evaluation_pending,
             best=run.best,
-            device=run.hardware.device.type,
-            dtype=str(run.hardware.dtype).removeprefix("torch."),
-            threads=run.hardware.threads,
-            libraries={module.__name__: module.__version__ for module in (torch, transformers, trl, peft)},
+            alerts=run.alerts.state(),
+            environment=run.environment,
         )
         best_is_older = run.best is not None and run.best.step != step
         run.journal.phase("saving", step=step)
@@ -298,7 +277,7 @@ class StudioTrainer(SFTTrainer):
                 self.control.should_evaluate = False
                 self.control.should_save = alert.action == "pause" and alert.rule != "nonfinite"
 
-    def _keep_as_best(self, best: saving.Best) -> None:
+    def _keep_as_best(self, best: Best) -> None:
         try:
             saving.save_best(self.adapter(), self.run.best_file)
         except DiskFull as error:
@@ -369,39 +348,3 @@ class _Schedule(TrainerCallback):
 
 def _records(rows: datasets.Dataset, start: int, stop: int) -> Sequence[dict[str, Any]]:
     return [rows[number] for number in range(start, min(stop, len(rows)))]
-
-
-def _arguments(run: Run) -> SFTConfig:
-    """Translate our config into transformers' arguments; what our own parts do is switched off there."""
-    wanted, hardware = run.config.optimisation, run.hardware
-    return SFTConfig(
-        output_dir=str(run.folder.checkpoints),
-        max_steps=run.plan.total_steps,
-        per_device_train_batch_size=wanted.micro_batch_size,
-        gradient_accumulation_steps=wanted.accumulation_steps,
-        learning_rate=wanted.learning_rate,
-        optim=OPTIMIZERS.get(wanted.optimizer, wanted.optimizer),
-        weight_decay=wanted.weight_decay,
-        max_grad_norm=wanted.max_grad_norm,
-        activation_checkpointing=wanted.gradient_checkpointing,
-        seed=wanted.seed,
-        data_seed=wanted.seed,
-        bf16=hardware.autocast and hardware.dtype is torch.bfloat16,
-        fp16=hardware.autocast and hardware.dtype is torch.float16,
-        use_cpu=hardware.device.type == "cpu",
-        dataloader_num_workers=run.config.data.workers
-        or 0,  # rows are tokens in memory: a worker costs more than it saves
-        dataloader_pin_memory=hardware.device.type == "cuda",
-        max_length=None,
-        packing=False,
-        eval_on_start=run.plan.evaluate_every is not None,
-        dataset_kwargs={"skip_prepare_dataset": True},
-        remove_unused_columns=False,
-        logging_strategy="steps",
-        logging_steps=1,
-        logging_nan_inf_filter=False,
-        eval_strategy="no",
-        save_strategy="no",
-        report_to="none",
-        disable_tqdm=True,
-    )

@@ -17,14 +17,15 @@ import torch
 
 from lora_core.schema.config import TrainingConfig
 from lora_core.schema.dataset import DatasetFormat
-from lora_core.schema.run import DataFile, Request, RunSpec
+from lora_core.schema.run import DataFile, ExitCode, Request, RunSpec
 from runner.run_folder import EventTail, EventWriter, RunFolder
 from runner.train.__main__ import run
 from runner.train.journal import Journal
 from runner.train.trainer import StudioTrainer
+from tests.faults.fuse import Fuse, to_environment
 
 ROOT = Path(__file__).parents[3]
-DEADLINE_SECONDS = 120
+DEADLINE_SECONDS = 300
 
 THINGS = ("order", "card", "address", "mail", "number", "message", "answer", "question")
 CODES = ("one", "two", "three", "four")
@@ -149,15 +150,17 @@ class Bench:
             code = run(folder, journal)
         return outcome(code, folder)
 
-    def start(self, folder: RunFolder) -> subprocess.Popen[bytes]:
-        """Start the child process, as a runner does."""
+    def start(self, folder: RunFolder, *fuses: Fuse) -> subprocess.Popen[bytes]:
+        """Start the child process, as a runner does; fuses break it at a chosen point (`tests/faults/trainer.py`)."""
+        module = "tests.faults.trainer" if fuses else "runner.train"
         with folder.log_file.open("wb") as log:
             return subprocess.Popen(
-                [sys.executable, "-m", "runner.train", str(folder.root)],
+                [sys.executable, "-m", module, str(folder.root)],
                 cwd=ROOT,
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
+                env={**os.environ, **to_environment(folder.root, fuses)},
             )
 
     def wait(self, process: subprocess.Popen[bytes], folder: RunFolder) -> Outcome:
@@ -181,6 +184,32 @@ def best_at(step: int, monkeypatch: pytest.MonkeyPatch) -> None:
         return 1.0 + abs(trainer.state.global_step - step)
 
     monkeypatch.setattr(StudioTrainer, "_validation_loss", loss)
+
+
+def newest(ended: Outcome) -> str:
+    """Its newest checkpoint."""
+    return str(max(ended.folder.checkpoints.glob("step-*")))
+
+
+def assert_as_if_never_stopped(whole: Outcome, *parts: Outcome) -> None:
+    """Losses, gradient norms, evaluations and the adapter's bytes are those of the whole run; each part but the first resumed."""
+    starts = [part.of("phase", name="training")[0]["start_step"] for part in parts[1:]]
+    assert all(0 < start < max(whole.column("loss")) for start in starts)
+    assert all(part.of("phase", name="resuming")[0]["exact"] for part in parts[1:])
+    for column, kind in (
+        ("loss", "train"),
+        ("grad_norm", "train"),
+        ("learning_rate", "train"),
+        ("tokens_seen", "train"),
+        ("eval_loss", "eval"),
+    ):
+        joined: dict[int, Any] = {}
+        for start, part in zip([0, *starts], parts, strict=True):
+            joined = {step: value for step, value in joined.items() if step <= start}
+            joined |= part.column(column, kind)
+        assert joined == whole.column(column, kind), column
+    assert parts[-1].code == ExitCode.DONE
+    assert parts[-1].result["adapter_sha256"] == whole.result["adapter_sha256"]
 
 
 def wait_for_step(folder: RunFolder, step: int) -> None:

@@ -2,8 +2,8 @@
 
 import pytest
 
+from lora_core.estimate.plan import plan_run
 from lora_core.schema.config import OptimisationConfig, TrainingConfig
-from runner.train.plan import plan_run
 from runner.train.progress import StepMeter, perplexity
 from runner.train.schedule import share_of_rate
 

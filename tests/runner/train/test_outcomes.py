@@ -69,7 +69,10 @@ def test_out_of_memory_has_its_own_exit_code_and_advice(
     monkeypatch.setattr(sft, "load_base", raising(error))
     ended = bench.train()
     assert ended.code == ExitCode.OUT_OF_MEMORY
-    assert "micro-batch 1 with accumulation 4" in ended.result["error"]
+    said = ended.result["error"]
+    assert "By the estimate it needs" in said
+    assert "base weights" in said
+    assert "Smallest change that should fit: gradient checkpointing off → on." in said
 
 
 def test_torchs_own_words_for_no_memory_on_the_cpu_are_known() -> None:

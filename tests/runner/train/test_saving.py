@@ -1,6 +1,7 @@
 """Checkpoints are there as a whole or not at all; a full disk costs a checkpoint, not the run."""
 
 import errno
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,10 @@ def no_space(*_: object, **__: object) -> None:
     raise OSError(errno.ENOSPC, "No space left on device")
 
 
+def no_quota(*_: object, **__: object) -> None:
+    raise OSError(errno.EDQUOT, "Disk quota exceeded")
+
+
 def folders(root: Path, *steps: int) -> None:
     for step in steps:
         saving.step_folder(root, step).mkdir()
@@ -29,11 +34,12 @@ def test_rotation_keeps_the_newest_and_the_best(tmp_path: Path) -> None:
     assert {path.name for path in tmp_path.iterdir()} == {"step-000010", "step-999999", "step-1000000"}
 
 
+@pytest.mark.parametrize("full", [no_space, no_quota])
 def test_a_full_disk_costs_a_checkpoint_and_not_the_run(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, full: Callable[..., None]
 ) -> None:
-    monkeypatch.setattr(saving.os, "link", no_space)
-    monkeypatch.setattr(saving.shutil, "copyfile", no_space)
+    monkeypatch.setattr(saving.os, "link", full)
+    monkeypatch.setattr(saving.shutil, "copyfile", full)
     folder = bench.folder(optimisation={"max_steps": 2}, data={"validation_fraction": 0.0})
     ended = bench.train(folder)
     assert [alert["rule"] for alert in ended.of("alert")] == ["disk_full"] * 2
