@@ -12,9 +12,10 @@ SUM := $(shell cat requirements.txt requirements/*.txt | cksum | cut -d ' ' -f 1
 READY := $(VENV)/.ready-$(SUM)
 READY_DEV := $(VENV)/.ready-dev-$(SUM)
 JUNIT ?= build/junit.xml
-# Test processes side by side; many tests wait for a child or a database, so three are well used on two cores.
+# Test processes side by side; many tests wait for a child or a database, so three are well used on two cores. Files are taken
+# in their order: the long ones (faults, journeys) are not among the last.
 TEST_PROCESSES ?= 3
-PYTEST := $(PY) -m pytest -n $(TEST_PROCESSES) --dist loadfile
+PYTEST := $(PY) -m pytest -n $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
 .PHONY: help install install-dev start test test-all test-debian-postgres test-hosted check format bench demo clean

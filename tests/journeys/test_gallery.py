@@ -71,6 +71,7 @@ if os.environ.get("GALLERY"):
             "job": (f"/job?id={job.id}", job.name),
             "home": ("/", "Home"),
             "jobs": ("/jobs", "Jobs"),
+            "runners": ("/runners", "Runners"),
             "datasets": ("/datasets", "Data sets"),
             "dataset": (f"/datasets?id={dataset.id}", dataset.name),
             "train": (f"/train?dataset={dataset.id}", "New job"),
