@@ -221,8 +221,8 @@ def doctor_() -> None:
             table.add_row(
                 {"ok": "ok", "warning": "!", "error": "X"}[finding.level],
                 finding.what,
-                finding.found,
-                finding.next_step,
+                escape(finding.found),
+                escape(finding.next_step),
             )
         out.print(table)
         if any(finding.level == "error" for finding in findings):
@@ -244,7 +244,7 @@ def _dataset_id(workspace: Workspace, data: str) -> str:
         return workspace.datasets.get(data).id
     with path.open("rb") as stream:
         dataset = datasets.upload_dataset(workspace, path.name, iter(lambda: stream.read(CHUNK_BYTES), b""))
-    err.print(f"Uploaded {path.name} as {dataset.id}; waiting for its check ...")
+    err.print(f"Uploaded {escape(path.name)} as {dataset.id}; waiting for its check ...")
     if not jobs.online_runners(workspace):
         err.print("No runner is online: start one with `python -m runner`, or `make start`.")
     while (view := datasets.view_dataset(workspace, dataset.id)).busy:
@@ -270,7 +270,7 @@ def _follow(workspace: Workspace, job_id: str) -> None:
             try:
                 job = jobs.get_job(workspace, job_id)
             except Unavailable as error:  # the job goes on without us; so does watching it
-                bar.update(task, description=error.message)
+                bar.update(task, description=escape(error.message))
                 time.sleep(_pause_seconds(workspace))
                 continue
             words = job.phase.replace("_", " ") if job.status in LIVE and job.phase else job.status.value
@@ -279,7 +279,8 @@ def _follow(workspace: Workspace, job_id: str) -> None:
             if job.status not in LIVE:
                 break
             time.sleep(_pause_seconds(workspace))
-    out.print(f"{job.name}: {job.status.value}{': ' + job.status_reason if job.status_reason else ''}")
+    why = f": {job.status_reason}" if job.status_reason else ""
+    out.print(escape(f"{job.name}: {job.status.value}{why}"))
     if job.status is JobStatus.FAILED:
         raise typer.Exit(1)
 
@@ -291,14 +292,14 @@ def _pause_seconds(workspace: Workspace) -> float:
 
 def _print_report(report: CheckReport) -> None:
     if report.fatal:
-        out.print(f"[red]Cannot be read:[/red] {report.fatal}", highlight=False)
+        out.print(f"[red]Cannot be read:[/red] {escape(report.fatal)}", highlight=False)
         return
     out.print(
         f"{report.rows:,} rows: {report.good_rows:,} good, {report.error_rows:,} with errors, "
         f"{report.duplicate_rows:,} duplicates"
     )
     out.print(
-        f"format {report.format.value} ({report.confidence:.0%} sure): {report.format_reason}",
+        f"format {report.format.value} ({report.confidence:.0%} sure): {escape(report.format_reason)}",
         highlight=False,
     )
     for issue in [*report.errors[:10], *report.warnings[:5]]:

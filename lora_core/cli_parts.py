@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 
 from lora_core.actions import jobs
 from lora_core.actions.sessions import SignedIn
@@ -134,7 +135,7 @@ def explained() -> Iterator[None]:
     try:
         yield
     except StudioError as error:
-        err.print(f"[red]{type(error).__name__}[/red]: {error}", highlight=False)
+        err.print(f"[red]{type(error).__name__}[/red]: {escape(str(error))}", highlight=False)
         raise typer.Exit(1) from None
     except KeyboardInterrupt:
         raise typer.Exit(130) from None

@@ -153,7 +153,7 @@ def _machine(
     gpus = ", ".join(f"{count} x {name}" for name, count in Counter(machine.gpus).items())
     return (
         escape(f"{machine.name} ({machine.cpus} CPU)"),
-        machine.state if runners.is_online(machine) else "offline",
+        escape(machine.state) if runners.is_online(machine) else "offline",
         f"{machine.seen_at:%Y-%m-%d %H:%M:%S} UTC",
         escape(f"{gpus}, {machine.gpu_memory_gb:g} GB" if gpus else "none"),
         escape(_work_words(machine, work.get(machine.id, ()))),

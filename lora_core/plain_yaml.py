@@ -28,7 +28,7 @@ def read_value(text: str) -> Any:
     """
     try:
         return yaml.load(text, Loader=PlainLoader)  # noqa: S506 - a SafeLoader without aliases
-    except (yaml.YAMLError, ValueError):
+    except (yaml.YAMLError, ValueError, RecursionError):
         return text
 
 

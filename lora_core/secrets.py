@@ -56,7 +56,7 @@ class Secret:
 _LOOKS_SECRET = re.compile(
     r"\b(?:ls[rjti]_|hf_|sb_secret_|rpa_|sk-)[A-Za-z0-9_-]{8,}"
     r"|\beyJ[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+"
-    r"|(?<=://)[^/\s@]*:[^/\s@]+(?=@)"
+    r"|(?<=://)[^/\s@:]*:[^/\s@]+(?=@)"
 )
 """Tokens of ours, of the Hub, of Supabase, of RunPod and the like; web tokens; user and password in an address."""
 

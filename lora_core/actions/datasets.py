@@ -110,14 +110,15 @@ def list_datasets(
 
 
 def view_dataset(workspace: Workspace, dataset_id: str) -> DatasetView:
-    """Return a data set and its newest task.
+    """Return a data set and its newest task; one that is still open comes before a newer one that has ended.
 
     Raises:
         NotFound: No such data set of this person.
     """
     dataset = workspace.datasets.get(dataset_id)
     tasks = workspace.tasks.of_subject(dataset_id)
-    return DatasetView(dataset, tasks[0] if tasks else None)
+    open_ones = [task for task in tasks if task.status in OPEN_TASKS]
+    return DatasetView(dataset, next(iter([*open_ones, *tasks]), None))
 
 
 def preview_dataset(

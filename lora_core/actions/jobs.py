@@ -14,7 +14,16 @@ from lora_core.schema.artifact import Artifact, ArtifactKind
 from lora_core.schema.base import Page, new_id, utc_now
 from lora_core.schema.config import TrainingConfig
 from lora_core.schema.dataset import Dataset, DatasetFormat, DatasetStatus
-from lora_core.schema.job import Attempt, Job, JobEvent, JobFilter, JobStatus, RequestedAction, Requirements
+from lora_core.schema.job import (
+    MAX_ESTIMATED_SECONDS,
+    Attempt,
+    Job,
+    JobEvent,
+    JobFilter,
+    JobStatus,
+    RequestedAction,
+    Requirements,
+)
 from lora_core.schema.methods import why_untrainable
 from lora_core.schema.metrics import LogLine, MetricKind, MetricPoint, Series
 from lora_core.schema.runner import ONLINE_SECONDS, RunnerInfo
@@ -90,7 +99,9 @@ def submit_job(
         requirements=requirements or Requirements(),
         priority=priority,
         not_before=not_before,
-        estimated_seconds=estimated_seconds,
+        estimated_seconds=None
+        if estimated_seconds is None
+        else min(estimated_seconds, MAX_ESTIMATED_SECONDS),
         created_at=now,
         updated_at=now,
     )

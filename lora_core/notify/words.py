@@ -67,6 +67,8 @@ def _outlook(notification: Notification, job: Job) -> list[str]:
         return _expected_end(job)
     kept = f"step {job.checkpoint_step:,}" if job.checkpoint_step is not None else ""
     if kind == NotificationKind.JOB_QUEUED_AGAIN and job.status in LIVE:
+        if not kept and job.parent_artifact_id is not None:
+            return ["It begins again at the checkpoint that it was forked from"]
         return [f"It goes on from {kept}" if kept else "It begins anew: there is no checkpoint yet"]
     if kind == NotificationKind.JOB_PAUSED and job.status is JobStatus.PAUSED and kept:
         return [f"Resuming goes on from {kept}"]

@@ -12,6 +12,9 @@ from lora_core.schema.config import TrainingConfig
 MIN_PRIORITY, MAX_PRIORITY = -100, 100
 """Bounds of a priority; within one, jobs start in the order in which they were submitted."""
 
+MAX_ESTIMATED_SECONDS = 1e9
+"""No store keeps a larger estimate; nobody waits for 31 years."""
+
 
 class JobStatus(StrEnum):
     """Where a job stands; `lora_core.lifecycle` has the transitions."""

@@ -125,6 +125,7 @@ create type private.next_state as (
     retry_at timestamptz
 );
 
+-- A cancel that was asked for while the job was being paused holds.
 create function private.what_becomes(
     p_job public.training_jobs, p_outcome text, p_transient boolean, p_reason text, p_error text
 ) returns private.next_state
@@ -138,7 +139,11 @@ begin
     v_next.failures := case when v_passing then p_job.lost_attempts + 1 else 0 end;
     v_next.reason := p_reason;
     v_next.error := p_error;
-    if not v_passing and p_outcome in ('completed', 'paused', 'cancelled', 'failed') then
+    if p_outcome = 'paused' and p_job.requested_action = 'cancel' then
+        v_next.status := 'cancelled';
+        v_next.action := 'cancelled';
+        v_next.reason := 'Cancelled by request.';
+    elsif not v_passing and p_outcome in ('completed', 'paused', 'cancelled', 'failed') then
         v_next.status := p_outcome;
         v_next.error := coalesce(nullif(p_error, ''), case p_outcome when 'failed' then p_reason else '' end);
     elsif p_job.requested_action in ('cancel', 'pause') then

@@ -54,6 +54,12 @@ def test_a_preset_and_a_saved_config_are_compared_field_by_field(run: Command) -
     assert run("compare-configs", "mine", "mine").stdout == "They are the same.\n"
 
 
+def test_signs_that_look_like_markup_are_told_as_they_are(run: Command) -> None:
+    result = run("export-config", "balanced", "--set", "[/INST]")
+    assert result.exit_code == 1
+    assert "'[/INST]' is not an override." in result.stderr
+
+
 def test_a_name_of_neither_preset_nor_saved_config_is_one_sentence(run: Command) -> None:
     result = run("export-config", "nothing")
     assert result.exit_code == 1

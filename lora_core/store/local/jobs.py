@@ -4,7 +4,7 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from lora_core.errors import Conflict, Forbidden, NotAllowed, NotFound
@@ -38,6 +38,7 @@ MOST_AT_WORK = 200
 _LIST = Cursor("jobs", str, str)
 _EVENTS = Cursor("job_events", int)
 _PERSONS_MOVES = frozenset({JobStatus.QUEUED, JobStatus.PAUSED, JobStatus.CANCELLED})
+_EARLIEST, _LATEST = datetime(1970, 1, 1, tzinfo=UTC), datetime(9000, 1, 1, tzinfo=UTC)
 _STRENGTH = {None: 0, RequestedAction.CHECKPOINT: 1, RequestedAction.PAUSE: 2, RequestedAction.CANCEL: 3}
 """A request may replace a weaker one only: a cancel is not turned into a pause, nor a pause into a checkpoint."""
 
@@ -57,6 +58,7 @@ class LocalJobStore:
             raise Forbidden("A job is submitted by the person it belongs to.")
         if job.status is not JobStatus.QUEUED:
             raise NotAllowed("A new job starts as queued.")
+        _check_moment(job.not_before)
         with self._database.write() as connection:
             known = connection.execute("SELECT * FROM training_jobs WHERE id = ?", (job.id,)).fetchone()
             if known is not None:
@@ -194,6 +196,7 @@ class LocalJobStore:
 
     def start_after(self, job_id: str, moment: datetime | None) -> Job:
         """Set the earliest start of a job that waits; see `JobStore.start_after`."""
+        _check_moment(moment)
         with self._database.write() as connection:
             row = self._waiting(connection, job_id)
             until = stamp(moment) if moment is not None else None
@@ -331,6 +334,12 @@ class LocalJobStore:
 
 
 _MOVES = {JobStatus.QUEUED: "queued", JobStatus.PAUSED: "held", JobStatus.CANCELLED: "cancelled"}
+
+
+def _check_moment(moment: datetime | None) -> None:
+    """Refuse a time that cannot be written in every zone."""
+    if moment is not None and not _EARLIEST <= moment <= _LATEST:
+        raise NotAllowed(f"A job starts in the years {_EARLIEST.year} to {_LATEST.year}.")
 
 
 def _checkpoint_step(connection: Any, row: Row, checkpoint_id: str) -> int:

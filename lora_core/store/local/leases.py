@@ -148,7 +148,7 @@ def end_attempt(connection: Any, holder: Row, end: EndOfAttempt, now: datetime, 
 
 
 def what_becomes(holder: Row, end: EndOfAttempt, now: datetime, chance: float) -> Next:
-    """Say what becomes of a job whose attempt ends so.
+    """Say what becomes of a job whose attempt ends so. A cancel that was asked for while it was being paused holds.
 
     Args:
         holder: Job and attempt, as they are before.
@@ -157,12 +157,14 @@ def what_becomes(holder: Row, end: EndOfAttempt, now: datetime, chance: float) -
     lost = end.outcome is Outcome.LOST
     action = "lease lost" if lost else end.outcome.value
     passing = lost or (end.outcome is Outcome.FAILED and end.transient)
+    asked = holder["requested_action"]
+    if end.outcome is Outcome.PAUSED and asked == RequestedAction.CANCEL:
+        return Next(JobStatus.CANCELLED, Outcome.CANCELLED.value, "Cancelled by request.", end.error)
     if not passing and end.outcome in _STATUS:
         status = _STATUS[end.outcome]
         error = end.error or (end.reason if status is JobStatus.FAILED else "")
         return Next(status, action, end.reason, error)
     failures = holder["lost_attempts"] + 1 if passing else 0
-    asked = holder["requested_action"]
     if asked in (RequestedAction.CANCEL, RequestedAction.PAUSE):
         status = JobStatus.CANCELLED if asked == RequestedAction.CANCEL else JobStatus.PAUSED
         return Next(status, action, end.reason, end.error, failures)

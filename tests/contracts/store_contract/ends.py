@@ -88,6 +88,16 @@ class EndContract(StoreContract):
         assert (job.ended_at is not None) == (status in {"completed", "failed", "cancelled"})
         assert job.error == ("oops" if outcome is Outcome.FAILED else "")
 
+    def test_a_cancel_that_comes_while_a_job_is_being_paused_holds(self, studio: Studio) -> None:
+        claim, _ = studio.running()
+        studio.anne.jobs.request(claim.job.id, RequestedAction.PAUSE)
+        studio.anne.jobs.request(claim.job.id, RequestedAction.CANCEL)
+        studio.port.end(claim.job.id, 1, EndOfAttempt(outcome=Outcome.PAUSED, reason="Paused by request."))
+        job = studio.job(claim)
+        assert (job.status, job.status_reason) == (JobStatus.CANCELLED, "Cancelled by request.")
+        (attempt,) = studio.anne.jobs.attempts(claim.job.id)
+        assert attempt.outcome is Outcome.PAUSED
+
     def test_an_end_that_comes_twice_changes_nothing(self, studio: Studio) -> None:
         claim, _ = studio.running()
         for _ in range(2):

@@ -87,6 +87,15 @@ class QueueContract(StoreContract):
         other = studio.submit()
         assert studio.claim().job.id == other.id
 
+    @pytest.mark.parametrize("year", [1969, 9999])
+    def test_a_job_starts_at_a_time_that_every_zone_has(self, studio: Studio, year: int) -> None:
+        moment = datetime(year, 12, 31, 23, tzinfo=UTC)
+        job = studio.submit()
+        with pytest.raises(NotAllowed):
+            studio.anne.jobs.start_after(job.id, moment)
+        with pytest.raises(NotAllowed):
+            studio.submit(not_before=moment)
+
     def test_a_changed_start_is_in_the_audit_trail(self, studio: Studio) -> None:
         job = studio.submit()
         studio.anne.jobs.start_after(job.id, FAR)

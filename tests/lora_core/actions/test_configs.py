@@ -45,6 +45,9 @@ def test_an_override_can_clear_an_optional_field() -> None:
         ("adapter.rank=0", "adapter.rank: input should be greater"),
         ("adapter.rank=many", "adapter.rank: input should be a valid integer"),
         ("adapter={}", "not a field"),
+        pytest.param(
+            f"adapter.rank={'[' * 3000}", "adapter.rank: input should be a valid integer", id="deep"
+        ),
     ],
 )
 def test_a_bad_override_is_explained(override: str, message: str) -> None:

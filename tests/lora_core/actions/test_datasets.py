@@ -18,7 +18,7 @@ from lora_core.schema.dataset import (
 )
 from lora_core.schema.runner import TaskKind, TaskStatus
 from lora_core.studio import Studio
-from tests.lora_core.actions.scenes import ROW, checked
+from tests.lora_core.actions.scenes import ROW, RUNNER, checked
 from tests.pages.checked import end_tasks
 
 
@@ -34,6 +34,28 @@ def test_an_empty_file_leaves_nothing_behind(workspace: Workspace) -> None:
     with pytest.raises(DataError, match=r"rows\.jsonl is empty"):
         datasets.upload_dataset(workspace, "rows.jsonl", iter([b""]))
     assert not datasets.list_datasets(workspace).items
+
+
+def test_a_data_set_is_busy_as_long_as_any_task_about_it_is_open(
+    studio: Studio, workspace: Workspace
+) -> None:
+    dataset = checked(workspace, datasets.upload_dataset(workspace, "a.jsonl", iter([ROW])))
+    measuring = datasets.measure_tokens(workspace, dataset.id, "some/model")
+    port = studio.task_port()
+    checking, newer = (port.claim_task(RUNNER, lease_seconds=60) for _ in range(2))
+    assert checking is not None
+    assert newer is not None
+    assert newer.id == measuring.id
+    port.end_task(newer.id)
+    view = datasets.view_dataset(workspace, dataset.id)
+    assert view.busy
+    assert view.task is not None
+    assert view.task.id == checking.id
+    port.end_task(checking.id)
+    view = datasets.view_dataset(workspace, dataset.id)
+    assert not view.busy
+    assert view.task is not None
+    assert view.task.id == newer.id
 
 
 @pytest.mark.parametrize("name", ["../../etc/passwd", "a/b\\c", "\x00\n", "", "x" * 500, "👩‍🚀.jsonl"])

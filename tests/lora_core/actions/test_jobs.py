@@ -11,7 +11,7 @@ from lora_core.errors import ConfigError, ModelError, NotAllowed, NotFound
 from lora_core.schema.base import utc_now
 from lora_core.schema.config import TrainingConfig
 from lora_core.schema.dataset import DatasetFormat, DatasetStatus
-from lora_core.schema.job import EndOfAttempt, JobStatus, Outcome, RequestedAction
+from lora_core.schema.job import MAX_ESTIMATED_SECONDS, EndOfAttempt, JobStatus, Outcome, RequestedAction
 from lora_core.schema.run import EventKind, RunEvent
 from lora_core.studio import Studio
 from tests.lora_core.actions.scenes import ROW, checked, claimed, submitted
@@ -28,6 +28,14 @@ def test_submitting_the_same_id_twice_makes_one_job(workspace: Workspace) -> Non
     for _click in range(2):
         jobs.submit_job(workspace, name="n", dataset_id=dataset.id, config=TrainingConfig(), job_id=job_id)
     assert len(jobs.list_jobs(workspace).items) == 1
+
+
+def test_an_estimate_beyond_what_stores_keep_does_not_stop_a_job(workspace: Workspace) -> None:
+    dataset = checked(workspace, datasets.upload_dataset(workspace, "a.jsonl", iter([ROW])))
+    job = jobs.submit_job(
+        workspace, name="n", dataset_id=dataset.id, config=TrainingConfig(), estimated_seconds=1e12
+    )
+    assert job.estimated_seconds == MAX_ESTIMATED_SECONDS
 
 
 @pytest.mark.parametrize("status", [status for status in DatasetStatus if status is not DatasetStatus.READY])

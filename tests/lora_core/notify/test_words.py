@@ -133,6 +133,12 @@ def test_an_end_beyond_all_calendars_is_not_told(seconds: float | None) -> None:
     assert "Expected" not in body
 
 
+def test_a_fork_without_a_checkpoint_of_its_own_does_not_begin_anew() -> None:
+    fork = job(status="queued", parent_artifact_id="c1")
+    body = describe(told(NotificationKind.JOB_QUEUED_AGAIN, ""), fork)[1]
+    assert "It begins again at the checkpoint that it was forked from" in body.splitlines()
+
+
 def test_what_was_to_come_is_not_told_of_a_job_that_went_on_meanwhile() -> None:
     done = job(status="completed", checkpoint_step=100, remaining_seconds=60.0)
     for kind in (
