@@ -137,7 +137,8 @@ class Agent:
         """Go on with attempts that an earlier agent of this machine left behind, trainers alive or not."""
         prune_runs(self._settings.runs, KEEP_ENDED_RUNS)
         clear_stale_tasks(self._settings)
-        self._adopt()
+        if "train" in self.info.roles:
+            self._adopt()
 
     def _adopt(self) -> None:
         """Take up what no living agent of this machine tends. Each folder is locked by the agent at work in it."""
@@ -212,9 +213,16 @@ class Agent:
             task = self._answer(self._claiming_task)
             if task is not None and self._tasks is not None:
                 log.info("task %s: %s", task.id[:8], task.kind.value)
-                self.task_runs.append(
-                    TaskRun(self._settings, self._tasks, task, self._waking.set, self._cadence)
-                )
+                self._begin_task(self._tasks, task)
+
+    def _begin_task(self, port: TaskPort, task: Task) -> None:
+        try:
+            run = TaskRun(self._settings, port, task, self._waking.set, self._cadence)
+        except OSError as error:  # a full disk
+            log.error("task %s cannot be begun and is left to its lease: %s", task.id[:8], error)
+            self._backoff.failed()
+            return
+        self.task_runs.append(run)
 
     def _answer(self, call: Call[T | None]) -> T | None:
         try:
@@ -261,6 +269,7 @@ class Agent:
             return  # another agent of this machine is at work in that folder
         except Exception as error:  # a damaged folder, a full disk
             log.exception("job %s attempt %d cannot be begun in %s", claim.job.id[:8], claim.attempt, root)
+            self._left_alone.add(root)
             self._hand_back.begin(claim, root, error)
             return
         log.info("%s: %s (%s)", run, "taken up again" if earlier else "claimed", claim.job.name)
@@ -278,7 +287,7 @@ class Agent:
                 if str(error) != self._announce_refusal:
                     log.warning("this runner cannot make itself known: %s", error)
                 self._announce_refusal = str(error)
-            except StudioError as error:
+            except Exception as error:  # a sign of life that is missed ends no runner
                 log.debug("could not announce: %s", error)
         now = time.monotonic()
         if now >= self._announce_at and not self._announcing.busy:

@@ -6,8 +6,8 @@ first and stores after; an attempt that has lost its job delivers what it can an
 """
 
 import logging
-import shutil
 from collections.abc import Callable
+from contextlib import suppress
 from enum import StrEnum
 from pathlib import Path
 
@@ -26,7 +26,7 @@ from runner.keepsakes import queue_keepsakes
 from runner.launching import spec_of
 from runner.obeying import Wishes
 from runner.run_folder import RunFolder
-from runner.run_folders import UNKNOWN, Origin, mark_ended, note_end, noted_end
+from runner.run_folders import UNKNOWN, Origin, mark_ended, note_end, noted_end, remove_run
 from runner.store_line import StoreLine
 from runner.training import Training, stall_seconds
 from runner.uploads import Uploads
@@ -146,7 +146,8 @@ class AttemptRun:
         """Tell in the job's log what happened to the machine. Whether the lease still holds is open until it is renewed."""
         self._line.doubt_lease()
         if self.stage is not Stage.OVER:
-            self._journal.log(text, "warning")
+            with suppress(OSError):
+                self._journal.log(text, "warning")
 
     def tick(self) -> None:
         """Go on as far as possible without waiting. A fault nobody foresaw ends the attempt after a while, not the agent."""
@@ -158,7 +159,7 @@ class AttemptRun:
             if self._trouble == 1 or not is_full(error):
                 log.exception("%s: trouble while %s", self, self.stage.value)
             if is_full(error):
-                give_back_reserve(self._folder.root)
+                give_back_reserve(self._folder.root, trains=self._training.alive)
             if self._trouble >= TROUBLE_LIMIT:
                 self._trouble = 0
                 self._give_up(error)
@@ -171,7 +172,10 @@ class AttemptRun:
         if self.stage is Stage.FETCHING:
             self._finish(EndOfAttempt(outcome=Outcome.RELEASED, reason="The runner was shut down."))
         else:
-            self._wishes.release(self._settings.release_grace_seconds)
+            try:
+                self._wishes.release(self._settings.release_grace_seconds)
+            except OSError as error:  # a full disk: it goes on from the checkpoint before
+                log.warning("%s: the trainer cannot be asked to save, and is ended: %s", self, error)
 
     def abandon(self) -> None:
         """End trainer and children at once and let go. The folder stays as it is; a later agent takes it up."""
@@ -244,6 +248,12 @@ class AttemptRun:
             self._finish(EndOfAttempt(outcome=outcome, reason=reason))
         elif self.stage is Stage.TRAINING:
             self._training.obey()
+        elif self.stage is Stage.STORING and action is RequestedAction.CANCEL:
+            self._wishes.echo(self._watch.echoed)
+            self._end = EndOfAttempt(outcome=Outcome.CANCELLED, reason="Cancelled by request.")
+            self._journal.log("Cancelled while what it made was being stored.")
+            self.stage = Stage.CLOSING
+            self._line.hurry()
 
     def _take_up(self) -> None:
         """Find out how far an earlier agent came. A trainer that lives is followed on; one that ended is judged."""
@@ -354,5 +364,5 @@ class AttemptRun:
             (self._folder.root / "reserve").unlink(missing_ok=True)
             mark_ended(self.claim, self._folder.root, str(self.outcome or ""))
         else:
-            shutil.rmtree(self._folder.root, ignore_errors=True)
+            remove_run(self._folder.root)
         self._hold.let_go()

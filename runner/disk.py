@@ -48,9 +48,14 @@ def keep_reserve(root: Path) -> None:
         file.unlink(missing_ok=True)
 
 
-def give_back_reserve(root: Path) -> None:
-    """Make room: the reserve, and what is only half written."""
-    for path in (root / "reserve", *root.rglob("*.part"), *root.glob("checkpoints/*.tmp")):
+def give_back_reserve(root: Path, *, trains: bool = False) -> None:
+    """Make room: the reserve, and what is only half written.
+
+    Args:
+        trains: A trainer is at work: the checkpoint that it is writing may well become whole, and stays.
+    """
+    halves = [*root.rglob("*.part"), *([] if trains else root.glob("checkpoints/*.tmp"))]
+    for path in (root / "reserve", *halves):
         if path.is_dir():
             shutil.rmtree(path, ignore_errors=True)
         else:

@@ -76,7 +76,7 @@ class Fetching:
         self._model_backoff = Backoff(first_seconds=2.0, longest_seconds=30.0)
         self._model_path: Path | None = None
         self._stopped = False
-        self._bytes_done = 0
+        self._bytes_done = self._bytes_most = 0
         self._bytes_total = _bytes_to_fetch(claim)
         self.trouble = ""
 
@@ -97,7 +97,8 @@ class Fetching:
 
     def progress(self) -> tuple[float, str]:
         """Return (share 0 to 1, what is fetched now) of the slower part."""
-        files = self._bytes_done / self._bytes_total if self._bytes_total else 1.0
+        self._bytes_most = max(self._bytes_most, self._bytes_done)  # fetching the same again is no progress
+        files = self._bytes_most / self._bytes_total if self._bytes_total else 1.0
         parts = [(min(files, 1.0) if self._inputs is None else 1.0, "Fetching the data.")]
         if self._model_path is None:
             share, message = self._model.progress() if self._model else (0.0, "")

@@ -4,7 +4,6 @@ import logging
 from collections.abc import Callable
 from pathlib import Path
 
-from lora_core.errors import StudioError
 from lora_core.schema.job import EndOfAttempt, Outcome
 from lora_core.schema.runner import Claim
 from lora_core.settings import Settings
@@ -61,5 +60,5 @@ class HandBack:
             self._calls.remove(call)
             try:
                 call.take()
-            except StudioError as error:
+            except Exception as error:
                 log.warning("the store could not be told; the lease runs out: %s", error)

@@ -6,7 +6,7 @@ from lora_core.errors import Conflict
 from lora_core.schema.runner import Claim
 from runner.disk import keep_reserve
 from runner.machine import lock
-from runner.run_folders import Origin, make_folder, recall, remember, sign
+from runner.run_folders import Origin, clear_remains, make_folder, recall, remember, sign
 
 
 class Hold:
@@ -26,14 +26,20 @@ class Hold:
     """
 
     def __init__(self, root: Path, claim: Claim, here: Origin, *, earlier: bool) -> None:
-        make_folder(root)
-        self._file = (root / "agent.lock").open("a")
+        try:
+            make_folder(root)
+            self._file = (root / "agent.lock").open("a")
+        except OSError as error:
+            if earlier:  # whose it is now cannot be told
+                raise Conflict(f"{root} cannot be opened: {error}.") from error
+            raise
         try:
             if not lock(self._file):
                 raise Conflict(f"Another runner is at work in {root}.")
             if earlier and recall(root) is None:
                 raise Conflict(f"Another runner has just ended what was in {root}.")
             if not earlier:
+                clear_remains(root)
                 remember(claim, root)
             self.restarted = sign(root, here).has_restarted(here)
         except BaseException:

@@ -161,12 +161,15 @@ def _in_words(source: HubSource) -> Iterator[None]:
             "The Hub is not asked: HF_HUB_OFFLINE is set for the runner.", "Start it without."
         ) from error
     except ValueError as error:
-        raise DataError(
-            f"{source.repo}: {str(error).splitlines()[0][:500]}", "Choose one of those."
-        ) from error
+        raise DataError(f"{source.repo}: {_first_line(error)[:500]}", "Choose one of those.") from error
     except (httpx2.HTTPError, OSError, RuntimeError) as error:
         status = getattr(getattr(error, "response", None), "status_code", 0)
         if 400 <= status < 500 and status != 429:
-            raise DataError(f"The Hub refuses {place}: {str(error).splitlines()[0][:300]}") from error
-        why = str(error).splitlines()[0][:300] if str(error) else type(error).__name__
+            raise DataError(f"The Hub refuses {place}: {_first_line(error)[:300]}") from error
+        why = _first_line(error)[:300]
         raise Unavailable(f"The Hugging Face Hub cannot be reached ({why}).", _TRY_LATER) from error
+
+
+def _first_line(error: Exception) -> str:
+    """Return the first line of what an error says, or its kind where it says nothing."""
+    return next(iter(str(error).splitlines()), "") or type(error).__name__

@@ -42,8 +42,9 @@ class Wishes:
 
     @property
     def none(self) -> bool:
-        """Say whether nobody wants anything, so that the trainer may go on or start anew."""
-        return not (self.killed_for or self.releasing or self.action)
+        """Say whether nobody wants the trainer to end, so that it may go on or start anew."""
+        ends = self.action not in (None, RequestedAction.CHECKPOINT)
+        return not (self.killed_for or self.releasing or ends)
 
     def hear(self, directive: Directive) -> bool:
         """Take what the store says the person wants.
@@ -57,21 +58,31 @@ class Wishes:
         return True
 
     def pass_on(self, child: Child) -> None:
-        """Tell the trainer; one that is to be cancelled has not long to live."""
-        action = self.directive.requested_action
+        """Tell the trainer; one that is to be cancelled has not long to live, told or not.
+
+        Raises:
+            OSError: It could not be told, the disk is full perhaps; what is wanted is news once more.
+        """
+        wanted, action = self.directive, self.directive.requested_action
         assert action is not None
-        self._folder.write_request(Request(id=self.directive.request_id or new_id(), action=action.value))
-        if action is RequestedAction.CANCEL:
-            child.terminate()
-            self._kill_within(CANCEL_GRACE_SECONDS, "cancel")
+        try:
+            self._folder.write_request(Request(id=wanted.request_id or new_id(), action=action.value))
+        except OSError:
+            if action is not RequestedAction.CANCEL:
+                self.directive = Directive()
+            raise
+        finally:
+            if action is RequestedAction.CANCEL:
+                child.terminate()
+                self._kill_within(CANCEL_GRACE_SECONDS, "cancel")
 
     def release(self, grace_seconds: float) -> None:
         """Ask the trainer to save and stop; a person's wish to pause or cancel stands."""
+        if self._kill_at is None:
+            self._kill_within(grace_seconds, "release")
         self._journal.log("The runner shuts down: the trainer is asked to save and stop.")
         if self.action in (None, RequestedAction.CHECKPOINT):
             self._folder.write_request(Request(id=new_id(), action="release"))
-        if self._kill_at is None:
-            self._kill_within(grace_seconds, "release")
 
     def is_overdue(self) -> bool:
         """Say, once, that the trainer has had its time."""

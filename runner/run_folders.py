@@ -69,7 +69,7 @@ def origin_of(root: Path) -> Origin:
     """Return where a run folder was made."""
     try:
         return Origin.model_validate_json((root / "origin.json").read_bytes())
-    except (FileNotFoundError, ValueError):
+    except (OSError, ValueError):
         return Origin()
 
 
@@ -79,12 +79,12 @@ def remember(claim: Claim, root: Path) -> None:
 
 
 def recall(root: Path) -> Claim | None:
-    """Return the claim of a run folder whose attempt has not ended; None if there is nothing to take up."""
-    if (root / "ended").exists():
-        return None
+    """Return the claim of a run folder whose attempt has not ended; None if there is nothing we could take up."""
     try:
+        if (root / "ended").exists():
+            return None
         return Claim.model_validate_json((root / "claim.json").read_bytes())
-    except (FileNotFoundError, ValueError):
+    except (OSError, ValueError):
         return None
 
 
@@ -108,7 +108,24 @@ def mark_ended(claim: Claim, root: Path, outcome: str) -> None:
         write_atomically(root / "ended", outcome.encode())
         remember(claim.model_copy(update={"job_token": ""}), root)  # it has no use any more
     except OSError:
+        with suppress(OSError):
+            (root / "claim.json").unlink(missing_ok=True)
+
+
+def remove_run(root: Path) -> None:
+    """Remove a run folder. The claim goes first: who looks meanwhile finds nothing to take up."""
+    with suppress(OSError):
         (root / "claim.json").unlink(missing_ok=True)
+    shutil.rmtree(root, ignore_errors=True)
+
+
+def clear_remains(root: Path) -> None:
+    """Empty the folder of a new attempt, but for its lock: a store that was restored counts its attempts from an earlier one."""
+    for path in root.iterdir():
+        if path.is_dir():
+            shutil.rmtree(path)
+        elif path.name != "agent.lock":
+            path.unlink()
 
 
 def run_folders(runs: Path) -> list[Path]:
@@ -126,12 +143,12 @@ def prune_runs(runs: Path, keep: int) -> None:
     """Remove folders of ended attempts but the newest `keep`, folders that nobody knows, and empty folders of jobs."""
     ended: list[tuple[float, Path]] = []
     for folder in run_folders(runs):
-        with suppress(FileNotFoundError):
+        with suppress(OSError):
             if _is_nobodys(folder):
                 shutil.rmtree(folder, ignore_errors=True)
             ended.append(((folder / "ended").stat().st_mtime, folder))
     for _, folder in sorted(ended, reverse=True)[keep:]:
-        shutil.rmtree(folder, ignore_errors=True)
+        remove_run(folder)
     for folder in _folders(runs):
         with suppress(OSError):  # not empty, or gone
             folder.rmdir()
@@ -146,5 +163,5 @@ def _folders(parent: Path) -> list[Path]:
     try:
         with os.scandir(parent) as entries:
             return sorted(Path(entry.path) for entry in entries if entry.is_dir())
-    except FileNotFoundError:
+    except OSError:
         return []

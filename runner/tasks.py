@@ -5,6 +5,7 @@ import logging
 import shutil
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -24,7 +25,7 @@ log = logging.getLogger(__name__)
 
 CPU_SECONDS = 4 * 3600
 CHUNK_BYTES = 1 << 20
-TRIES = 5
+DAMAGED_TRIES = 5
 
 
 class TaskStage(StrEnum):
@@ -78,6 +79,7 @@ class TaskRun:
         self._save: Call[None] = Call(wake)
         self._tell: Call[None] = Call(wake)
         self._backoff = Backoff()
+        self._damaged = 0
         self._tell_at = 0.0
         self._cadence = cadence
         self._errand: Errand | None = None
@@ -116,8 +118,11 @@ class TaskRun:
         if self._fetch.answered:
             try:
                 found = self._fetch.take()
-            except Unavailable:
+            except Unavailable as error:
                 self._backoff.failed()
+                self._damaged += isinstance(error, _Damaged)
+                if self._damaged >= DAMAGED_TRIES:
+                    self._fail(f"The file came damaged {self._damaged} times. Upload it again.")
                 return
             self._backoff.worked()
             self._errand = Errand.start(self._order(found), self._folder / "work")
@@ -237,6 +242,10 @@ class TaskRun:
         shutil.rmtree(self._folder, ignore_errors=True)
 
 
+class _Damaged(Unavailable):
+    """A file whose bytes are not those that its sha256 promises."""
+
+
 def _fetch_file(source: BinaryIO, target: Path, sha256: str) -> None:
     digest = hashlib.sha256()
     with source, target.open("wb") as file:
@@ -244,7 +253,7 @@ def _fetch_file(source: BinaryIO, target: Path, sha256: str) -> None:
             file.write(chunk)
             digest.update(chunk)
     if sha256 and digest.hexdigest() != sha256:
-        raise Unavailable("The file came damaged.")
+        raise _Damaged("The file came damaged.")
 
 
 def tasks_folder(settings: Settings) -> Path:
@@ -255,5 +264,6 @@ def tasks_folder(settings: Settings) -> Path:
 def clear_stale_tasks(settings: Settings) -> None:
     """Remove what killed agents left behind a day ago or earlier."""
     for folder in tasks_folder(settings).glob("*"):
-        if time.time() - folder.stat().st_mtime > 24 * 3600:
-            shutil.rmtree(folder, ignore_errors=True)
+        with suppress(OSError):  # another runner of this machine has just removed it
+            if time.time() - folder.stat().st_mtime > 24 * 3600:
+                shutil.rmtree(folder, ignore_errors=True)

@@ -62,6 +62,11 @@ class Training:
         """Say whether there is, or was, a trainer."""
         return self._child is not None
 
+    @property
+    def alive(self) -> bool:
+        """Say whether a trainer is at work."""
+        return self._child is not None and self._child.alive()
+
     def start(self, spec: RunSpec) -> None:
         """Start a trainer."""
         self._watch.say_phase(name="starting", message="Starting the trainer.")

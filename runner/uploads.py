@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypedDict
 
-from lora_core.errors import Conflict, DiskFull, Forbidden, NotFound, StudioError, TooLarge, Unavailable
+from lora_core.errors import Conflict, DiskFull, Forbidden, NotFound, TooLarge, Unavailable
 from lora_core.schema.artifact import Artifact, ArtifactKind
 from lora_core.schema.base import utc_now
 from lora_core.schema.job import Job
@@ -133,6 +133,8 @@ class Uploads:
             shutil.rmtree(held, ignore_errors=True)
             self._give_up(name, error)
             return
+        if not held.is_dir():  # its files went before it did
+            return
         artifact = self._artifact(ArtifactKind.CHECKPOINT, name, step).model_copy(
             update={"best": best, "eval_loss": eval_loss}
         )
@@ -200,7 +202,7 @@ class Uploads:
                 self._queue.clear()
                 return
             self._note(first, "")
-        except (StudioError, OSError, ValueError) as error:
+        except Exception as error:
             self._backoff.failed()
             if self._backoff.failures < TRIES:
                 log.warning("%s could not be stored, trying again: %s", name, error)
@@ -209,9 +211,15 @@ class Uploads:
         else:
             self._note(first, stored.id if stored else "")
             if stored is not None:
+                if stored.kind is ArtifactKind.CHECKPOINT:
+                    self._forgive_checkpoints()
                 self.news.append((f"Stored {name} ({stored.bytes / 1e6:.1f} MB).", "info"))
         self._backoff.worked()
         self._forget_first(name)
+
+    def _forgive_checkpoints(self) -> None:
+        """Now that a newer one is in the store, rotated ones may leave it again."""
+        self.failed = {name: why for name, why in self.failed.items() if not name.startswith("checkpoint-")}
 
     def _forget_first(self, name: str) -> None:
         self._queue.popleft()
@@ -244,7 +252,10 @@ class Uploads:
     def _read_record(self) -> dict[str, _Stored]:
         try:
             return dict(json.loads(self._record.read_bytes()))
-        except FileNotFoundError:
+        except (
+            FileNotFoundError,
+            ValueError,
+        ):  # what is stored would be stored once more, which changes nothing
             return {}
 
     def _artifact(self, kind: ArtifactKind, name: str, step: int | None) -> Artifact:

@@ -7,7 +7,6 @@ write into the journal), `note` (a small file replaced, by its name), `folder` (
 
 import dataclasses
 import os
-import shutil
 import sys
 from typing import Any
 
@@ -71,7 +70,7 @@ def main() -> None:
 
     command.open_ports = wired_ports
     disk.os = _Wired(os, board, write="journal")
-    attempt.shutil = _Wired(shutil, board, rmtree="tidy")
+    attempt.remove_run = board.around("tidy", attempt.remove_run)
     for name, module in list(sys.modules.items()):
         if name.startswith("runner.") and hasattr(module, "write_atomically"):
             module.write_atomically = board.around("note", module.write_atomically)

@@ -6,7 +6,15 @@ from pathlib import Path
 import pytest
 
 from lora_core.schema.job import EndOfAttempt, Outcome
-from runner.run_folders import FORGOTTEN_SECONDS, note_end, noted_end, prune_runs
+from runner.run_folders import (
+    FORGOTTEN_SECONDS,
+    clear_remains,
+    note_end,
+    noted_end,
+    prune_runs,
+    recall,
+    remove_run,
+)
 
 
 def folder_of(runs: Path, job: str, *names: str, age_seconds: float = 0.0) -> Path:
@@ -44,3 +52,26 @@ def test_an_outcome_is_read_again_as_it_was_noted(tmp_path: Path) -> None:
     end = EndOfAttempt(outcome=Outcome.FAILED, reason="Stalled.", transient=True, result={"step": 3})
     note_end(tmp_path, end)
     assert noted_end(tmp_path) == end
+
+
+def test_of_a_run_folder_the_claim_goes_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = folder_of(tmp_path, "ended", "claim.json", "ended")
+    left: list[list[str]] = []
+    monkeypatch.setattr(
+        "runner.run_folders.shutil.rmtree",
+        lambda root, **_: left.append(sorted(path.name for path in root.iterdir())),
+    )
+    remove_run(folder)
+    assert left == [["ended"]]
+
+
+def test_a_new_attempt_finds_nothing_of_one_with_its_number(tmp_path: Path) -> None:
+    folder = folder_of(tmp_path, "again", "agent.lock", "ended", "end.json", "uploads.json", "journal.jsonl")
+    (folder / "checkpoints" / "step-000005").mkdir(parents=True)
+    clear_remains(folder)
+    assert [path.name for path in folder.iterdir()] == ["agent.lock"]
+
+
+def test_a_claim_that_cannot_be_read_is_not_taken_up(tmp_path: Path) -> None:
+    (tmp_path / "claim.json").mkdir()
+    assert recall(tmp_path) is None

@@ -20,11 +20,12 @@ class Store:
 
     def __init__(self) -> None:
         self.away: StoreError | None = None
-        self.calls = 0
+        self.calls = self.renewals = 0
         self.seqs: list[int] = []
         self.ended: list[EndOfAttempt] = []
 
     def renew(self, job_id: str, attempt: int, *, lease_seconds: float) -> Directive:
+        self.renewals += 1
         self._call()
         return Directive()
 
@@ -122,3 +123,29 @@ def test_a_slow_store_hears_of_more_than_renewals(tmp_path: Path) -> None:
         rig.machine.wait(60)  # a renewal is due again at every tick
     assert rig.store.seqs == list(range(1, len(rig.store.seqs) + 1))
     assert len(rig.store.seqs) >= 3
+
+
+def test_an_outcome_whose_answer_was_lost_is_told_again_and_nothing_is_renewed_meanwhile(
+    tmp_path: Path,
+) -> None:
+    rig = Rig(tmp_path)
+    rig.live(3)
+    rig.store.away = Unavailable("The answer was lost.")
+    wait_until(lambda: rig.live(1, END) or rig.line.maybe_told, "the outcome to be told")
+    renewed = rig.store.renewals
+    rig.journal.log("Stored adapter.")
+    rig.live(120, END)
+    rig.store.away = None
+    rig.live(30, END)
+    assert (rig.store.ended, rig.store.seqs, rig.line.told) == ([END], [1], True)
+    assert rig.store.renewals == renewed
+    assert rig.line.refusals == 0
+
+
+def test_an_outcome_that_an_earlier_agent_may_have_told_is_told_before_anything_is_renewed(
+    tmp_path: Path,
+) -> None:
+    rig = Rig(tmp_path)
+    rig.line.maybe_told = True
+    rig.live(5, END)
+    assert (rig.store.ended, rig.store.renewals, rig.line.told) == ([END], 0, True)

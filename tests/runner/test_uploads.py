@@ -126,3 +126,35 @@ def test_what_cannot_be_stored_is_told_with_whether_it_may_work_later(
     assert rig.uploads.failed == {"adapter": f"adapter could not be stored: {error}"}
     assert rig.uploads.failed_for_good is for_good
     assert TRIES > 1
+
+
+def test_after_a_checkpoint_that_could_not_be_stored_a_newer_one_lets_old_ones_go(tmp_path: Path) -> None:
+    rig = Rig(tmp_path)
+    rig.store.away = None
+    rig.save(5, keep=2)
+    rig.tick_until(lambda: rig.uploads.idle)
+    rig.store.away = StoreError("odd")
+    rig.save(10, keep=2)
+    rig.tick_until(lambda: rig.uploads.failed)
+    rig.store.away = None
+    rig.save(15, keep=1)
+    rig.tick_until(lambda: rig.store.stored[-1] == "checkpoint-000015")
+    rig.tick_until(lambda: rig.uploads.idle)
+    rig.uploads.drop_rotated()
+    rig.tick_until(lambda: rig.uploads.idle)
+    assert not rig.uploads.failed
+    assert len(rig.store.dropped) == 1
+
+
+def test_a_checkpoint_whose_files_are_going_is_passed_over(tmp_path: Path) -> None:
+    rig = Rig(tmp_path)
+    rig.store.away = None
+    path = rig.folder.checkpoints / "step-000005"
+    path.mkdir(parents=True)
+    rig.uploads.put_checkpoint(path, 5, best=False, eval_loss=None)
+    assert rig.uploads.idle
+
+
+def test_a_damaged_note_of_what_is_stored_counts_as_none(tmp_path: Path) -> None:
+    (tmp_path / "uploads.json").write_bytes(b"{")
+    assert Rig(tmp_path).uploads.idle

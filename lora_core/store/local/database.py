@@ -18,6 +18,9 @@ from lora_core.errors import Conflict, DiskFull, StoreError, Unavailable
 BUSY_SECONDS = 15.0
 """How long a writer waits for another process before it gives up with Unavailable."""
 
+CLOSE_SECONDS = 5.0
+"""How long closing waits for a transaction of another thread."""
+
 PAGE_BYTES = 8192
 """Page size of new databases: a block of 1,000 float64 values fits in one page and its neighbour."""
 
@@ -33,12 +36,15 @@ class Database:
 
     def connection(self) -> sqlite3.Connection:
         """Return this thread's connection, opened at first use."""
+        return self._handle().connection
+
+    def _handle(self) -> "_Handle":
         by_process: dict[int, _Handle] = self._local.__dict__.setdefault("handles", {})
         handle = by_process.get(os.getpid())
         if handle is None or handle.closed:
             handle = by_process[os.getpid()] = _Handle(self.path)
             self._handles.add(handle)
-        return handle.connection
+        return handle
 
     @contextmanager
     def write(self) -> Iterator[sqlite3.Connection]:
@@ -58,14 +64,19 @@ class Database:
             yield connection
 
     def close(self) -> None:
-        """Close the connections of all threads of this process."""
+        """Close the connections of all threads of this process, each when its transaction is over.
+
+        One that goes on for longer than `CLOSE_SECONDS` is left alone: SQLite does not survive a close in the middle of a
+        statement. It is closed when its thread ends.
+        """
         for handle in list(self._handles):
             handle.close()
 
     @contextmanager
     def _transaction(self, begin: str) -> Iterator[sqlite3.Connection]:
-        with typed_errors():
-            connection = self.connection()
+        handle = self._handle()
+        with typed_errors(), handle.busy:
+            connection = handle.connection
             connection.execute(begin)
             try:
                 yield connection
@@ -81,14 +92,19 @@ class _Handle:
 
     def __init__(self, path: Path) -> None:
         self.closed = False
+        self.busy = threading.Lock()
         self._process = os.getpid()
         with typed_errors():
             self.connection = connect(path)
 
     def close(self) -> None:
-        if not self.closed and self._process == os.getpid():
+        if self.closed or self._process != os.getpid() or not self.busy.acquire(timeout=CLOSE_SECONDS):
+            return
+        try:
             self.closed = True
             self.connection.close()
+        finally:
+            self.busy.release()
 
     def __del__(self) -> None:
         if hasattr(self, "connection"):

@@ -86,6 +86,7 @@ class Bench:
         self.settings = Settings(home=home, poll_seconds=0.05, trainer="scripted", lease_seconds=10)
         self.store, self.user = self.open()
         self._agents: list[tuple[Agent, threading.Thread]] = []
+        self._driven: list[Agent] = []
         self._processes: list[subprocess.Popen[bytes]] = []
         self._identities: list[Identity] = []
 
@@ -208,7 +209,11 @@ class Bench:
         info = describe_machine(self._identities[-1], "test")
         jobs, tasks = port or self.store.runner_port(), self.store.task_port()
         clocks = self.machine.clocks
-        return Agent(settings, jobs, tasks, info, slots=slots, cadence=self.cadence, clocks=clocks, here=here)
+        agent = Agent(
+            settings, jobs, tasks, info, slots=slots, cadence=self.cadence, clocks=clocks, here=here
+        )
+        self._driven.append(agent)
+        return agent
 
     def start(self, **options: Any) -> Agent:
         """Run an agent in a thread of this process; its trainers are processes all the same."""
@@ -256,6 +261,9 @@ class Bench:
             agent.stop()
         for _, thread in self._agents:
             thread.join(20)
+        for agent in self._driven:
+            for run in agent.runs:
+                run.abandon()
         for process in self._processes:
             if process.poll() is None:
                 process.kill()

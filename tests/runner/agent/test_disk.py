@@ -11,6 +11,7 @@ import pytest
 from lora_core.errors import DiskFull, StoreError
 from lora_core.schema.artifact import Artifact, ArtifactKind
 from lora_core.schema.job import Job, JobStatus, Outcome
+from runner.disk import give_back_reserve
 from tests.runner.agent.bench import Bench, trainers, wait_until
 from tests.runner.agent.test_away import Wire
 
@@ -142,3 +143,13 @@ def test_an_adapter_that_could_not_be_stored_for_now_is_delivered_by_the_next_at
     assert bench.user.artifacts.list(job.id, ArtifactKind.ADAPTER)
     assert bench.user.jobs.attempts(job.id)[1].start_step == 10, "nothing is trained twice"
     assert bench.steps(job) == list(range(1, 11))
+
+
+@pytest.mark.parametrize("trains", [True, False])
+def test_the_checkpoint_that_a_living_trainer_writes_stays(tmp_path: Path, trains: bool) -> None:
+    half = tmp_path / "checkpoints" / ".step-000005.tmp"
+    half.mkdir(parents=True)
+    (tmp_path / "reserve").write_bytes(b"x")
+    give_back_reserve(tmp_path, trains=trains)
+    assert half.exists() is trains
+    assert not (tmp_path / "reserve").exists()

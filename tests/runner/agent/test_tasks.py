@@ -8,6 +8,7 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 
 from lora_core.schema.dataset import DatasetFormat, DatasetStatus
 from lora_core.schema.runner import Task, TaskKind, TaskStatus
+from runner.calls import Backoff
 from runner.errand import Errand, Order, Report
 from runner.processes import Child
 from tests.runner.agent.bench import Bench, wait_until
@@ -106,6 +107,18 @@ def test_a_file_that_cannot_be_read_is_a_finding_not_a_crash(bench: Bench) -> No
         DatasetStatus.UNREADABLE,
         DatasetStatus.NEEDS_MAPPING,
     )
+
+
+def test_a_file_that_comes_damaged_again_and_again_fails_the_task(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("runner.tasks.Backoff", lambda: Backoff(first_seconds=0.0))
+    dataset_id = unchecked(bench, GOOD)
+    dataset = bench.user.datasets.get(dataset_id)
+    path = bench.settings.files / dataset.storage_bucket / dataset.storage_path
+    path.write_bytes(path.read_bytes().replace(b"Hello", b"Jello"))
+    bench.start()
+    assert "damaged 5 times" in done(bench, bench.ask(TaskKind.CHECK_DATASET, dataset_id)).error
 
 
 def test_tokens_are_counted_with_the_models_tokenizer(bench: Bench, tmp_path: Path) -> None:

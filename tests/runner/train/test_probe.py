@@ -35,7 +35,8 @@ def test_a_batch_that_does_not_fit_ends_the_run_before_its_first_step(
     ended = bench.train(**SHAPE)
     assert ended.code == ExitCode.OUT_OF_MEMORY
     assert not ended.column("loss")
-    assert "micro-batch 1 with accumulation 4" in ended.result["error"]
+    assert "2 rows of up to" in ended.result["error"]
+    assert "Smallest change that should fit: gradient checkpointing off → on" in ended.result["error"]
 
 
 def test_the_longest_rows_come_first(bench: Bench) -> None:
