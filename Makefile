@@ -12,6 +12,7 @@ SUM := $(shell cat requirements.txt requirements/*.txt | cksum | cut -d ' ' -f 1
 READY := $(VENV)/.ready-$(SUM)
 READY_DEV := $(VENV)/.ready-dev-$(SUM)
 JUNIT ?= build/junit.xml
+JUNIT_BROWSER ?= build/junit-browser.xml
 # Test processes side by side; many tests wait for a child or a database, so three are well used on two cores. Files are taken
 # in their order: the long ones (faults, journeys) are not among the last.
 TEST_PROCESSES ?= 3
@@ -34,8 +35,9 @@ start: $(READY)  ## fetch the demo model once, start the app and a runner, print
 test: $(READY_DEV)  ## the fast tests
 	$(PYTEST)
 
-test-all: $(READY_DEV)  ## also the slow ones and those in a browser
-	$(PYTEST) -m "not gpu and not hosted" -p tests.ci.no_skips --junitxml=$(JUNIT)
+test-all: $(READY_DEV)  ## also the slow ones, then those in a browser, one after the other
+	$(PYTEST) -m "not browser and not gpu and not hosted" -p tests.ci.no_skips --junitxml=$(JUNIT)
+	$(PY) -m pytest -m "browser and not gpu and not hosted" -p tests.ci.no_skips --junitxml=$(JUNIT_BROWSER)
 
 test-debian-postgres: $(READY_DEV)  ## the team's database on Debian's PostgreSQL instead of the package's
 	LORA_STUDIO_TEST_POSTGRES=debian $(PYTEST) tests/supabase_sql tests/security tests/supastub tests/contracts/test_supabase.py

@@ -112,7 +112,7 @@ def _offer_drop(view: DatasetView) -> None:
     with st.container(border=True, horizontal=True, vertical_alignment="center", key="drop"):
         bad = counts.get(DropKind.ERRORS, 0)
         st.markdown(
-            f"{many(bad, 'row')} cannot be learned from. Correct the file and upload it again, or go on without them."
+            f"{many(bad, 'row')} cannot be learned from. Correct the file and upload it again, or drop what is bad."
             if bad
             else "Some rows say what other rows already say.",
             width="stretch",

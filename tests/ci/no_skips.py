@@ -1,6 +1,7 @@
 """Fails a run in which a slow or browser test was skipped, or none ran: a green CI that tested nothing is worse than a red one.
 
-As a pytest plugin (`-p tests.ci.no_skips`) it writes each test's markers into the JUnit file; as a script it reads that file.
+As a pytest plugin (`-p tests.ci.no_skips`) it writes each test's markers into the JUnit file; as a script it reads such files,
+one of each run.
 """
 
 import sys
@@ -23,11 +24,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
                 item.user_properties.append((PROPERTY, marker))
 
 
-def complaints(junit: Path, must_run: Sequence[str] = MUST_RUN) -> list[str]:
-    """Say what is wrong with a run: one line for each skipped test that must run and each marker of which none ran."""
+def complaints(junits: Sequence[Path], must_run: Sequence[str] = MUST_RUN) -> list[str]:
+    """Say what is wrong with all runs together: a line for each skipped test that must run and each marker of which none ran."""
     found: list[str] = []
     ran = dict.fromkeys(must_run, 0)
-    for case in ET.parse(junit).iter("testcase"):
+    for case in (case for junit in junits for case in ET.parse(junit).iter("testcase")):
         markers = [entry.get("value", "") for entry in case.iter("property") if entry.get("name") == PROPERTY]
         skipped = case.find("skipped")
         for marker in markers:
@@ -41,7 +42,7 @@ def complaints(junit: Path, must_run: Sequence[str] = MUST_RUN) -> list[str]:
 
 def main(arguments: Sequence[str]) -> int:
     """Print the complaints; exit status 1 if there is one."""
-    found = complaints(Path(arguments[0]))
+    found = complaints([Path(argument) for argument in arguments])
     for line in found:
         sys.stderr.write(f"{line}\n")
     return 1 if found else 0

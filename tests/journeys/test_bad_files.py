@@ -81,9 +81,9 @@ def test_a_broken_row_is_named_by_its_line_and_can_be_dropped(
     report = person.download("download_issues", tmp_path)
     assert '"line":3' in report.read_text(encoding="utf-8").replace(" ", "")
 
-    person.button("Drop bad rows").click()
-    expect(person.dialog).to_contain_text("1 bad row")
+    person.button("Drop rows").click()
+    expect(person.dialog).to_contain_text("Bad rows, that nothing can be learned from: 1")
     person.dialog.get_by_role("button", name="Make the new version").click()
-    person.button("A version without the bad rows exists: open it").click()
+    person.main.get_by_role("button", name="Made from this").click()
     person.sees_status("Ready")
     person.sees("all can be learned from")

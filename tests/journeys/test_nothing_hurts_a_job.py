@@ -49,7 +49,7 @@ def test_a_job_outlives_the_app_and_the_open_page_finds_it_again(open_stage: Ope
 
 @pytest.mark.modes("embedded", "team")
 def test_a_job_outlives_the_browser(open_stage: OpenStage, visit: Visit) -> None:
-    stage = open_stage(**script(steps=150, step_seconds=0.1, checkpoint_every=50))
+    stage = open_stage(**script(steps=500, step_seconds=0.1, checkpoint_every=50))
     job_id = running_job(stage)
     person = visit(stage)
     person.open(f"/job?id={job_id}")
@@ -57,7 +57,7 @@ def test_a_job_outlives_the_browser(open_stage: OpenStage, visit: Visit) -> None
     person.context.close()
 
     stage.wait_for_step(job_id, stage.job(job_id).current_step + 20)
-    stage.wait_for_status(job_id, JobStatus.COMPLETED)
+    stage.wait_for_status(job_id, JobStatus.COMPLETED, within=240)
     later = visit(stage)
     later.open(f"/job?id={job_id}")
     later.sees_status("Completed")
