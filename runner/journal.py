@@ -132,8 +132,10 @@ class Journal:
                     yield RunEvent.model_validate(document["event"])
 
     def close(self) -> None:
-        """Close the file."""
-        os.close(self._descriptor)
+        """Close the file, once: its number may be somebody else's by the second time."""
+        descriptor, self._descriptor = self._descriptor, -1
+        if descriptor >= 0:
+            os.close(descriptor)
 
     def _new_events(self) -> tuple[list[_Row], list[RunEvent]]:
         """Read event by event, so that every row knows the offset behind it."""

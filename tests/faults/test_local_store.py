@@ -301,7 +301,12 @@ UPLOADING = (
         then=kill_machine,
         attempts="lost completed",
     ),
-    Case("uploading", "the store is away", (Fuse("put_artifact", "unavailable", of=CHECKPOINT_10, times=2),)),
+    Case(
+        "uploading",
+        "the store is away",
+        (Fuse("put_artifact", "unavailable", of=CHECKPOINT_10, times=2),),
+        hold="step 13",
+    ),
     Case(
         "uploading",
         "the answer about a checkpoint is lost",

@@ -109,3 +109,12 @@ def test_only_so_many_printed_lines_are_shipped(folder: RunFolder, monkeypatch: 
     again.collect()
     assert len(again.batch()) == 4
     again.close()
+
+
+def test_closing_twice_closes_nobody_elses_file(tmp_path: Path) -> None:
+    journal = Journal(RunFolder(tmp_path))
+    journal.close()
+    with (tmp_path / "other").open("w") as other:  # takes the number that has become free
+        journal.close()
+        other.write("whole")
+    assert (tmp_path / "other").read_text() == "whole"
