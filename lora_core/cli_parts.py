@@ -3,10 +3,10 @@
 import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Annotated
+from typing import Annotated, Protocol, TypeVar
 
 import typer
 from rich.console import Console
@@ -154,5 +154,40 @@ def find_job(workspace: Workspace, start: str) -> Job:
         raise NotFound(
             f"{len(found) or 'No'} jobs begin with {start!r}." if found else f"No job begins with {start!r}.",
             "`list` shows the ids.",
+        )
+    return found[0]
+
+
+class Named(Protocol):
+    """What people call by its id or its name."""
+
+    @property
+    def id(self) -> str:
+        """Made by the studio."""
+
+    @property
+    def name(self) -> str:
+        """Given by the person."""
+
+
+NamedT = TypeVar("NamedT", bound=Named)
+
+
+def find_named(known: Sequence[NamedT], wanted: str, kind: str) -> NamedT:
+    """Return the one with an id that begins so, else the one of this name.
+
+    Args:
+        kind: What it is, in the singular; `<kind>s` is also the command that lists them.
+
+    Raises:
+        NotFound: There is none, or more than one.
+    """
+    found = [one for one in known if one.id.startswith(wanted.lower())] or [
+        one for one in known if one.name == wanted
+    ]
+    if len(found) != 1 or not wanted:
+        raise NotFound(
+            f"{len(found)} {kind}s are called {wanted!r}." if found else f"You have no {kind} {wanted!r}.",
+            f"`{kind}s` shows the ids.",
         )
     return found[0]

@@ -11,8 +11,8 @@ from rich.table import Table
 from lora_core.actions import notification_routes as routes
 from lora_core.actions import runners
 from lora_core.actions.workspace import Workspace
-from lora_core.cli_parts import err, explained, open_workspace, out
-from lora_core.errors import ConfigError, NotFound
+from lora_core.cli_parts import err, explained, find_named, open_workspace, out
+from lora_core.errors import ConfigError
 from lora_core.schema.notification import DeliveryState, NotificationKind, NotificationRoute
 from lora_core.secrets import Secret
 
@@ -183,16 +183,7 @@ def _wait_for_news(workspace: Workspace, route_id: str) -> NotificationRoute:
 
 
 def _find(workspace: Workspace, wanted: str) -> NotificationRoute:
-    known = routes.read_routes(workspace).routes
-    found = [route for route in known if route.id.startswith(wanted.lower())] or [
-        route for route in known if route.name == wanted
-    ]
-    if len(found) != 1 or not wanted:
-        raise NotFound(
-            f"{len(found)} routes are called {wanted!r}." if found else f"You have no route {wanted!r}.",
-            "`routes` shows the ids.",
-        )
-    return found[0]
+    return find_named(routes.read_routes(workspace).routes, wanted, "route")
 
 
 def _newest(route: NotificationRoute) -> str:

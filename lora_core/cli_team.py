@@ -12,8 +12,17 @@ from rich.table import Table
 from lora_core.actions import handout, runners
 from lora_core.actions.team import clean_email
 from lora_core.actions.workspace import Workspace
-from lora_core.cli_parts import JobArgument, err, explained, find_job, open_workspace, out, read_password
-from lora_core.errors import ConfigError, NotFound
+from lora_core.cli_parts import (
+    JobArgument,
+    err,
+    explained,
+    find_job,
+    find_named,
+    open_workspace,
+    out,
+    read_password,
+)
+from lora_core.errors import ConfigError
 from lora_core.schema.job import WorkInHand
 from lora_core.schema.runner import RunnerInfo, RunnerRegistration, RunnerScope
 from lora_core.settings import Settings
@@ -129,16 +138,7 @@ def hand_out(
 
 
 def _find_registration(workspace: Workspace, wanted: str) -> RunnerRegistration:
-    known = runners.read_runners(workspace).open_registrations
-    found = [registration for registration in known if registration.id.startswith(wanted.lower())] or [
-        registration for registration in known if registration.name == wanted
-    ]
-    if len(found) != 1 or not wanted:
-        raise NotFound(
-            f"{len(found)} runners are called {wanted!r}." if found else f"You have no runner {wanted!r}.",
-            "`runners` shows the ids.",
-        )
-    return found[0]
+    return find_named(runners.read_runners(workspace).open_registrations, wanted, "runner")
 
 
 def _scope(registration: RunnerRegistration) -> str:
