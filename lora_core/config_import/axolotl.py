@@ -23,10 +23,12 @@ from lora_core.config_import.shared import (
     DISPLAY,
     MACHINE,
     NO_TOKENS,
+    NOT_ALL_WEIGHTS,
     ONE_GPU,
     OPTIMIZER,
     PLACE,
     SCHEDULER,
+    chat_template,
     number_format,
     steps_or_nothing,
     warmup_steps,
@@ -41,9 +43,7 @@ def _adapter(value: Any, _: Document) -> Reading:
         return Reading(Fate.SAME, changes={"model.quantisation": "4bit"})
     if value == "lora":
         return Reading(Fate.SAME)
-    return Reading(
-        Fate.CHANGED, "The studio trains LoRA adapters, not all weights: this becomes another run."
-    )
+    return Reading(Fate.CHANGED, NOT_ALL_WEIGHTS)
 
 
 def _quantised(bits: str) -> Rule:
@@ -99,14 +99,6 @@ def _checkpointing(value: Any, _: Document) -> Reading:
         said = "The studio recomputes activations, but leaves those it keeps on the GPU."
         return Reading(Fate.CHANGED, said, {"optimisation.gradient_checkpointing": True})
     return Reading(Fate.SAME, changes={"optimisation.gradient_checkpointing": truth(value)})
-
-
-def _template(value: Any, _: Document) -> Reading:
-    if value == "tokenizer_default":
-        return Reading(Fate.SAME)
-    return Reading(
-        Fate.CHANGED, "The studio uses the base model's own chat template: look at the audit of your data."
-    )
 
 
 def _watchdog(value: Any, _: Document) -> Reading:
@@ -186,8 +178,8 @@ RULES: dict[str, Rule] = {
     "pad_to_sequence_len": dropped(MACHINE),
     "group_by_length": only_if_set(dropped("The studio keeps rows in a random order.")),
     "train_on_inputs": _train_on_inputs,
-    "chat_template": only_if_set(_template),
-    "chat_template_jinja": only_if_set(_template),
+    "chat_template": only_if_set(chat_template("tokenizer_default")),
+    "chat_template_jinja": only_if_set(chat_template("tokenizer_default")),
     "default_system_message": only_if_set(
         dropped("Put it into the rows: the studio adds nothing to your data.")
     ),

@@ -23,10 +23,12 @@ from lora_core.config_import.shared import (
     DISPLAY,
     MACHINE,
     NO_TOKENS,
+    NOT_ALL_WEIGHTS,
     ONE_GPU,
     OPTIMIZER,
     PLACE,
     SCHEDULER,
+    chat_template,
     number_format,
     steps_or_nothing,
     warmup_steps,
@@ -51,9 +53,7 @@ def _stage(value: Any, document: Document) -> Reading:
 def _finetuning_type(value: Any, _: Document) -> Reading:
     if value == "lora":
         return Reading(Fate.SAME)
-    return Reading(
-        Fate.CHANGED, "The studio trains LoRA adapters, not all weights: this becomes another run."
-    )
+    return Reading(Fate.CHANGED, NOT_ALL_WEIGHTS)
 
 
 def _quantisation_bit(value: Any, _: Document) -> Reading:
@@ -61,14 +61,6 @@ def _quantisation_bit(value: Any, _: Document) -> Reading:
     if bits not in (4, 8):
         return Reading(Fate.DROPPED, "The studio quantises to 4 or 8 bits.")
     return Reading(Fate.SAME, changes={"model.quantisation": f"{bits}bit"})
-
-
-def _template(value: Any, _: Document) -> Reading:
-    if value == "default":
-        return Reading(Fate.SAME)
-    return Reading(
-        Fate.CHANGED, "The studio uses the base model's own chat template: look at the audit of your data."
-    )
 
 
 def _targets(value: Any, _: Document) -> Reading:
@@ -165,7 +157,7 @@ RULES: dict[str, Rule] = {
     "dataset_dir": dropped(DATA),
     "eval_dataset": dropped("Choose an own data set for validation in the studio."),
     "media_dir": dropped(DATA),
-    "template": _template,
+    "template": chat_template("default"),
     "cutoff_len": same("data.max_length", whole),
     "train_on_prompt": _switch("data.loss_on", "all"),
     "mask_history": _switch("data.loss_on", "last"),

@@ -10,6 +10,7 @@ DISPLAY = "How it is shown; the studio records every update."
 MACHINE = "How it runs on the machine; the studio decides that itself."
 ONE_GPU = "The studio trains on one GPU for now."
 NO_TOKENS = "The studio adds no tokens to a model."
+NOT_ALL_WEIGHTS = "The studio trains LoRA adapters, not all weights: this becomes another run."
 
 SCHEDULER = choice(
     "optimisation.scheduler",
@@ -59,3 +60,21 @@ def warmup_steps(value: Any, _: Document) -> Reading:
     if not number(value):
         return Reading(Fate.SAME, changes={"optimisation.warmup_ratio": 0.0})
     return Reading(Fate.DROPPED, "A number of updates; the studio takes a share of the run (warm-up).")
+
+
+def chat_template(models_own: str) -> Rule:
+    """The name of a chat template; the studio always takes the base model's own.
+
+    Args:
+        models_own: The name under which the tool does so too.
+    """
+
+    def rule(value: Any, _: Document) -> Reading:
+        if value == models_own:
+            return Reading(Fate.SAME)
+        return Reading(
+            Fate.CHANGED,
+            "The studio uses the base model's own chat template: look at the audit of your data.",
+        )
+
+    return rule
